@@ -1,0 +1,150 @@
+"""The spool as everybody else sees it: eight methods, and the values they take and give."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from mcp_ilert.events import Counts, Delivery, Entry, Settlement
+
+
+class Want(msgspec.Struct, frozen=True):
+    """What the dispatcher may send to one target now; each operation costs one of `tokens`."""
+
+    target: str
+    tokens: int
+    others: int
+    """Of `tokens`, at most so many for lanes that are not critical (a place in flight is kept for critical)."""
+    revive: int = 0
+    """Lanes dead by outage, oldest first, to be made alive before choosing."""
+    probe: bool = False
+    """One token for one lane, by rank, but any will do: a ready lane, else the one due soonest, else, where
+    `probe_dead`, the oldest that is dead by outage and may be revived."""
+    probe_dead: bool = False
+
+
+class Agenda(msgspec.Struct, frozen=True):
+    """What is left to do at one target after a lease; tells the dispatcher how long it may sleep."""
+
+    critical_ready: bool = False
+    others_ready: bool = False
+    next_due_ms: int | None = None
+    """When the next backed-off lane becomes ready."""
+    next_revive_ms: int | None = None
+    """When the next lane that is dead by outage may be revived; None where there is none."""
+    waiting: bool = False
+    """Whether anything at all waits alive (ready, backed off or leased)."""
+
+
+class Leased(msgspec.Struct, frozen=True):
+    """The answer to `lease`: in the order to be sent, and the agenda of each target asked for."""
+
+    deliveries: tuple[Delivery, ...]
+    agenda: Mapping[str, Agenda]
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What a settlement moved: how many events died anew, by reason, as `mcp_out_failed_total` counts them."""
+
+    outage: int = 0
+    rejected: int = 0
+
+
+class Replay(msgspec.Struct, frozen=True, tag="replay"):
+    """Make dead letters of these keys (None: of all) alive; superseded ones only with `force`."""
+
+    keys: tuple[str, ...] | None
+    force: bool = False
+
+
+class Drop(msgspec.Struct, frozen=True, tag="drop"):
+    """Drop what waits or is dead of one key, at one target or at all; what is in flight is left to its outcome."""
+
+    key: str
+    target: str | None = None
+
+
+class ReturnRefused(msgspec.Struct, frozen=True, tag="return_refused"):
+    """Make the rejected letters of this target that carry one of these statuses alive: the key was at fault."""
+
+    target: str
+    statuses: tuple[int, ...]
+
+
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Remember that an operator paused (or resumed) a target."""
+
+    target: str
+    paused: bool
+
+
+class Retarget(msgspec.Struct, frozen=True, tag="retarget"):
+    """The targets that exist now, after a start or a reload; lanes of others move or stay parked (spec S5)."""
+
+    targets: tuple[str, ...]
+
+
+Change = Replay | Drop | ReturnRefused | Pause | Retarget
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """How many events a change moved, and at which targets something became ready."""
+
+    events: int = 0
+    targets: tuple[str, ...] = ()
+
+
+class TargetRecord(msgspec.Struct, frozen=True):
+    """What is kept of a target over restarts: the operator's pause, and the dispatcher's own state as it wrote it."""
+
+    paused: bool = False
+    state: bytes = b""
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """The configuration that folding needs; replaced whole on a reload."""
+
+    cancel_resolved: bool = True
+    dedupe_ms: int = 60_000
+    remember_open_ms: int = 30 * 86_400_000
+    max_pending: int = 1_000_000
+    route: Callable[[bytes], str] = lambda _payload: "default"
+    """Which target (or DROP) the routes give an event now; for lanes whose target is gone."""
+
+
+class Spool(Protocol):
+    """Durable lanes. Every method is safe to cancel: what was committed stays, what was not never was."""
+
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """Commit the entries, all or none, and return once they are synced to disk.
+
+        Raises UnavailableError (spool full, disk full, disk failing, closing) with nothing kept.
+        """
+
+    async def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
+        """Commit leases for what is to be sent now, together with the targets' `states`, and give it out."""
+
+    async def settle(
+        self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int
+    ) -> Settled:
+        """Commit what came of deliveries, together with the targets' `states`."""
+
+    async def change(self, change: Change, now_ms: int) -> Changed:
+        """Commit an operator's or the dispatcher's change, in slices."""
+
+    async def records(self) -> Mapping[str, TargetRecord]:
+        """What is kept of each target, by name."""
+
+    def counts(self) -> Counts:
+        """The counters as of the last commit; never waits."""
+
+    async def backup(self, path: Path) -> None:
+        """Copy the spool, consistently, to a file that must not exist yet, while it runs."""
+
+    def use(self, rules: Rules) -> None:
+        """Take these rules from the next transaction on."""
+
+
+Wake = Callable[[frozenset[str]], None]
+"""Called in the Trio thread with the targets at which a fold or a change made something ready."""
