@@ -64,7 +64,7 @@ async def test_probes_go_one_at_a_time_each_time_another_lane_and_cost_no_attemp
         assert len(probes) > 20
         keys = [d.key for _, d in probes]
         assert all(one != next_one for one, next_one in zip(keys, keys[1:], strict=False))
-        assert len({(d.key, d.attempts) for _, d in probes}) == 3
+        assert len({(d.key, d.attempts) for _, d in probes}) == len(set(keys)), "attempts stay as they were"
         assert all(b - a >= 1 for (a, _), (b, _) in zip(probes, probes[1:], strict=False))
 
 
@@ -331,7 +331,7 @@ async def test_a_critical_event_waits_like_all_at_a_parked_key_and_goes_first_wh
 
 
 async def test_an_outage_over_a_month_of_traffic_conserves_every_event(autojump_clock):
-    async with world(per_minute=50, max_attempts=3) as w:
+    async with world(per_minute=50, max_attempts=3, max_interval_seconds=3000) as w:
         for day in range(30):
             w.target.answer = down if day % 3 == 1 else fine
             await w.put(*(f"d{day}-{i}" for i in range(20)))
