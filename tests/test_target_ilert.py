@@ -54,7 +54,9 @@ async def test_everything_an_event_may_carry_arrives():
         labels={"team": "ops", "env": "prod"},
         extra={"ratio": msgspec.Raw(b"0.10000000000000000000001"), "host": msgspec.Raw(b'{"a": [1e400]}')},
     )
-    content = await posted(event, Facts({"team": "storage"}, "disk-team"), severity=Severity.CRITICAL, key="Evt-1")
+    content = await posted(
+        event, Facts({"team": "storage"}, "disk-team"), severity=Severity.CRITICAL, key="Evt-1"
+    )
     sent = json.loads(content)
     assert sent["alertKey"] == "Evt-1"
     assert (sent["priority"], sent["severity"]) == ("HIGH", 1)
@@ -99,7 +101,10 @@ async def test_details_given_as_an_object_go_as_their_json_text():
 
 async def test_labels_of_the_event_win_over_the_source_and_those_of_the_route_over_both():
     event = msgspec.structs.replace(EVENT, labels={"source": "mine", "a": "event"})
-    assert json.loads(await posted(event, Facts({"a": "route"})))["labels"] == {"source": "mine", "a": "route"}
+    assert json.loads(await posted(event, Facts({"a": "route"})))["labels"] == {
+        "source": "mine",
+        "a": "route",
+    }
 
 
 async def test_a_folded_operation_tells_how_many_and_since_when():

@@ -51,7 +51,9 @@ async def request(stream: trio.abc.Stream) -> bytes:
             return b""
         data += chunk
     head, _, body = data.partition(b"\r\n\r\n")
-    (length,) = (int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length"))
+    (length,) = (
+        int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length")
+    )
     while len(body) < length:
         body += await stream.receive_some(65_536)
     return head + b"\r\n\r\n" + body
@@ -83,7 +85,10 @@ async def test_an_empty_202_is_a_delivery_and_the_connection_is_kept():
 
 async def test_an_html_page_is_no_code():
     page = b"<html><h1>403 Forbidden</h1></html>"
-    answer = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (len(page), page)
+    answer = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(page),
+        page,
+    )
     async with server(answering(answer)) as port:
         sender = target(url=f"http://127.0.0.1:{port}")
         assert await sender.send(delivery()) == Suspect(403, page.decode())
