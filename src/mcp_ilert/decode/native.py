@@ -44,7 +44,7 @@ class EventIn(msgspec.Struct, frozen=True):
     source: ShortText
     summary: Summary
     priority: Integer | None = None
-    details: msgspec.Raw = msgspec.Raw()
+    details: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     tags: Tags | None = None
     status: Status | None = None
     timestamp: str | None = None
