@@ -5,6 +5,7 @@ Every error body of iLert has one shape, `{status, message, code}`; it is made h
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -102,3 +103,10 @@ def with_body(status: int, body: bytes, content_type: str, headers: Headers = ()
     """An answer that says what its body is and how long."""
     framing = (("content-type", content_type), ("content-length", str(len(body))))
     return Answer(status=status, headers=(*framing, *headers), body=body)
+
+
+def pieces(answer: Answer, most: int = 16) -> list[tuple[float, bytes]]:
+    """The body as (seconds to wait before it, bytes): one piece at once, or several over `drip_seconds`."""
+    count = min(most, len(answer.body)) if answer.drip_seconds else min(1, len(answer.body))
+    edges = [len(answer.body) * n // count for n in range(count + 1)] if count else []
+    return [(answer.drip_seconds / count, answer.body[a:b]) for a, b in pairwise(edges)]
