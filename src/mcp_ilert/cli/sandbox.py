@@ -1,17 +1,12 @@
 """`mcp-ilert sandbox`: the sandbox iLert by itself, with a line for each event that it receives."""
 
 import signal
-import ssl
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import msgspec
-import trio
-from rich.console import Console
-from rich.text import Text
 
-from mcp_ilert.errors import StartError
 from mcp_ilert.sandbox import (
     API_KEY,
     INTEGRATION_KEY,
@@ -22,7 +17,11 @@ from mcp_ilert.sandbox import (
     SandboxIlert,
     brown_out,
 )
-from mcp_ilert.sandbox.server import open_sandbox
+
+if TYPE_CHECKING:
+    import ssl
+
+    from rich.text import Text
 
 FAULT_HELP = (
     "What shall go wrong: KIND[:NAME=VALUE,…]. KIND is a status (503), hang, slow, reset, lost, refused, tls or "
@@ -31,27 +30,25 @@ FAULT_HELP = (
 )
 
 
-class FaultType(click.ParamType):
-    """A fault on the command line: `503:times=3,after=10`."""
+def read_faults(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[Fault, ...]:
+    """The script that the options make, in their order."""
+    return tuple(fault for text in texts for fault in read_fault(text))
 
-    name = "fault"
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[Fault, ...]:
-        if isinstance(value, tuple):
-            return value
-        kind, _, rest = str(value).partition(":")
-        pairs = [pair.partition("=") for pair in rest.split(",") if pair]
-        fields: dict[str, Any] = {name.strip(): text.strip() for name, _, text in pairs}
-        try:
-            if kind == "brown-out":
-                times = msgspec.convert(fields, dict[str, float], strict=False)
-                return brown_out(**times)
-            fields |= {"kind": "status", "status": kind} if kind.isdigit() else {"kind": kind}
-            return (msgspec.convert(fields, Fault, strict=False),)
-        except (msgspec.ValidationError, TypeError, ValueError) as problem:
-            self.fail(f"{value!r}: {problem}", param, ctx)
+def read_fault(text: str) -> tuple[Fault, ...]:
+    """`503:times=3,after=10` as a fault; a brown-out is several."""
+    import msgspec  # noqa: PLC0415 - not needed for --help
+
+    kind, _, rest = text.partition(":")
+    pairs = [pair.partition("=") for pair in rest.split(",") if pair]
+    fields: dict[str, Any] = {name.strip(): value.strip() for name, _, value in pairs}
+    try:
+        if kind == "brown-out":
+            return brown_out(**msgspec.convert(fields, dict[Literal["after", "until"], float], strict=False))
+        fields |= {"kind": "status", "status": kind} if kind.isdigit() else {"kind": kind}
+        return (msgspec.convert(fields, Fault, strict=False),)
+    except ValueError as problem:
+        raise click.BadParameter(f"{text!r}: {problem}") from None
 
 
 @click.command()
@@ -67,7 +64,7 @@ class FaultType(click.ParamType):
     show_default=True,
     help="Calls an integration key may make.",
 )
-@click.option("--fault", "faults", type=FaultType(), multiple=True, help=FAULT_HELP)
+@click.option("--fault", "faults", callback=read_faults, multiple=True, help=FAULT_HELP)
 @click.option(
     "--cert-file", type=click.Path(dir_okay=False), help="Speak TLS with this certificate chain (PEM)."
 )
@@ -75,26 +72,25 @@ class FaultType(click.ParamType):
     "--key-file", type=click.Path(dir_okay=False), help="The certificate's key, where it is not in there."
 )
 def sandbox(
+    *,
     address: str,
     port: int,
     admin_port: int | None,
     per_minute: int,
-    faults: tuple[tuple[Fault, ...], ...],
+    faults: tuple[Fault, ...],
     cert_file: str | None,
     key_file: str | None,
 ) -> None:
     """Run a strict fake of iLert, to try the bridge against."""
     tls = _tls(cert_file, key_file)
-    script = tuple(fault for group in faults for fault in group)
-    if tls is None and any(fault.kind == "tls" for fault in script):
+    if tls is None and any(fault.kind == "tls" for fault in faults):
         raise click.UsageError("--fault tls: needs --cert-file, for without TLS no handshake can fail")
     if admin_port is None:
         admin_port = port + 1 if 0 < port < 65535 else 0
     limits = Limits(integration_key=per_minute)
-    try:
-        trio.run(_run, Options(limits=limits), script, address, port, admin_port, tls)
-    except StartError as problem:
-        raise click.ClickException(str(problem)) from None
+    import trio  # noqa: PLC0415 - heavy
+
+    trio.run(partial(_run, Options(limits=limits), faults, address, port, admin_port=admin_port, tls=tls))
 
 
 async def _run(
@@ -102,9 +98,15 @@ async def _run(
     script: tuple[Fault, ...],
     address: str,
     port: int,
+    *,
     admin_port: int,
-    tls: ssl.SSLContext | None,
+    tls: "ssl.SSLContext | None",
 ) -> None:
+    import trio  # noqa: PLC0415 - heavy
+    from rich.console import Console  # noqa: PLC0415 - heavy
+
+    from mcp_ilert.sandbox.server import open_sandbox  # noqa: PLC0415 - brings Hypercorn
+
     console = Console(highlight=False, soft_wrap=True)
     core = SandboxIlert(options, on_event=lambda received: console.print(event_line(received)))
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -119,8 +121,10 @@ async def _run(
                 break
 
 
-def event_line(received: Received) -> Text:
+def event_line(received: Received) -> "Text":
     """One received event on one line: when, how it was answered, what it was."""
+    from rich.text import Text  # noqa: PLC0415 - heavy
+
     moment = datetime.fromtimestamp(received.at, tz=UTC).astimezone()
     good = 200 <= received.status < 300 and received.fault is None
     answer = str(received.status) if received.fault is None else f"{received.status} {received.fault}"
@@ -128,7 +132,7 @@ def event_line(received: Received) -> Text:
     return Text.assemble(
         (moment.strftime("%H:%M:%S"), "dim"),
         "  ",
-        (f"{answer:10}", "green" if good else "yellow" if received.status == 429 else "red"),
+        (f"{answer:12}", "green" if good else "yellow" if received.status == 429 else "red"),
         (f"{plain(received.event_type, 8):8} ", "bold"),
         (f"{plain(rank, 7):7} ", "magenta"),
         (f"{plain(received.key, 40)}  ", "cyan"),
@@ -142,11 +146,13 @@ def plain(text: str | None, most: int) -> str:
     return shown if len(shown) <= most else shown[: most - 1] + "…"
 
 
-def _tls(cert_file: str | None, key_file: str | None) -> ssl.SSLContext | None:
+def _tls(cert_file: str | None, key_file: str | None) -> "ssl.SSLContext | None":
     if cert_file is None:
         if key_file is not None:
             raise click.UsageError("--key-file: needs --cert-file")
         return None
+    import ssl  # noqa: PLC0415 - not needed for --help
+
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(cert_file, key_file)
