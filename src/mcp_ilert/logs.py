@@ -71,7 +71,7 @@ def configure(
 
 
 def debugging() -> bool:
-    """Whether debug records are written; much cheaper than a record that is not, for what is done per event."""
+    """Whether debug records are written; to ask costs less than a record that is not."""
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 

@@ -11,8 +11,6 @@ _HIDDEN = re.compile(r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2
 
 def show(value: object) -> str:
     """The value as an operator would write it; of lists, mappings and the like only what they are."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
     if value is None or isinstance(value, bool | float) or value in ([], {}):
         return json.dumps(value)  # NaN and Infinity included, as these words
     if isinstance(value, int):
