@@ -1,5 +1,7 @@
 """What a configuration file may say, what comes of it, and how each mistake is told."""
 
+# ruff: noqa: E501 - a mistake and its line stand side by side
+
 import json
 import os
 from pathlib import Path
@@ -10,6 +12,7 @@ from mcp_ilert import config
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.errors import ConfigError
 
+PATH = Path("/etc/mcp-ilert/config.yaml")
 KEY = "ilert: {webhook_key: k}\n"
 
 SEED_YAML = """
@@ -83,11 +86,15 @@ listen_port = 9090
 )
 
 
-def loaded(text, suffix=".yaml", environ=None, path=Path("/etc/mcp-ilert/config.yaml")):
+def loaded(
+    text: str, suffix: str = ".yaml", environ: dict[str, str] | None = None, path: Path = PATH
+) -> Settings:
     return config.loads(text.encode(), suffix, environ or {}, path)
 
 
-def problems(text, suffix=".yaml", environ=None, path=Path("/etc/mcp-ilert/config.yaml")):
+def problems(
+    text: str, suffix: str = ".yaml", environ: dict[str, str] | None = None, path: Path = PATH
+) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         loaded(text, suffix, environ, path)
     assert all("\n" not in line for line in caught.value.problems)
@@ -97,7 +104,7 @@ def problems(text, suffix=".yaml", environ=None, path=Path("/etc/mcp-ilert/confi
 @pytest.mark.parametrize(
     ("text", "suffix"), [(SEED_YAML, ".yaml"), (SEED_YAML, ".yml"), (SEED_TOML, ".toml")]
 )
-def test_the_seed_configuration_loads_unchanged(tmp_path, text, suffix):
+def test_the_seed_configuration_loads_unchanged(tmp_path: Path, text: str, suffix: str) -> None:
     path = tmp_path / f"config{suffix}"
     path.write_text(text)
     settings = config.load(path, {})
@@ -108,7 +115,7 @@ def test_the_seed_configuration_loads_unchanged(tmp_path, text, suffix):
 
 
 @pytest.mark.parametrize(("text", "suffix"), [(FULL_YAML, ".yaml"), (FULL_TOML, ".toml")])
-def test_the_full_seed_configuration_loads_unchanged(tmp_path, text, suffix):
+def test_the_full_seed_configuration_loads_unchanged(tmp_path: Path, text: str, suffix: str) -> None:
     path = tmp_path / f"config{suffix}"
     path.write_text(text)
     (tmp_path / "tls.crt").write_text("certificate")
@@ -121,14 +128,14 @@ def test_the_full_seed_configuration_loads_unchanged(tmp_path, text, suffix):
     assert config.targets(settings)["default"].key == Secret("your-webhook-key")
 
 
-def test_json_is_read_with_integer_keys_as_text():
+def test_json_is_read_with_integer_keys_as_text() -> None:
     text = json.dumps(
         {"ilert": {"webhook_key": "k"}, "mapping": {"priority_map": {"-7": "low"}}}, indent="\t"
     )
     assert loaded(text, ".json").mapping.priority_map == {-7: "low"}
 
 
-def test_the_defaults_are_those_of_the_contract():
+def test_the_defaults_are_those_of_the_contract() -> None:
     settings = Settings()
     assert (settings.listen.port, settings.listen.tcp_port, settings.listen.max_body_bytes) == (
         8080,
@@ -162,7 +169,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert (delivery.remember_open_days, delivery.shutdown_grace_seconds) == (30, 8)
 
 
-def test_what_is_given_as_null_or_at_its_default_is_as_if_left_out():
+def test_what_is_given_as_null_or_at_its_default_is_as_if_left_out() -> None:
     text = (
         KEY
         + """
@@ -195,7 +202,7 @@ MISTAKES = [
     (KEY + "listen: 8080", "listen: got 8080, expected a mapping of keys to values"),
     (KEY + "listen: {tcp_port: 9999}", "listen.tcp_port: 9999: the TCP door is not in this version yet; leave it null"),
     (KEY + "listen: {record: r.ndjson}", 'listen.record: "r.ndjson": recording traffic is not in this version yet; leave it null'),
-    (KEY + "tls: {client_ca_file: ca.pem}", "tls.client_ca_file: \"ca.pem\": mutual TLS is not in this version yet; leave it null"),
+    (KEY + "tls: {client_ca_file: ca.pem}", 'tls.client_ca_file: "ca.pem": mutual TLS is not in this version yet; leave it null'),
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
     (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
@@ -253,29 +260,29 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("text", "line"), MISTAKES)
-def test_a_mistake_gives_one_readable_line(text, line):
+def test_a_mistake_gives_one_readable_line(text: str, line: str) -> None:
     assert problems(text) == [line]
 
 
 @pytest.mark.parametrize(
     "template", ["{", "}", "{mcp_id", "{{mcp_id}}", "{mcp_id!r}", "{nope}", "{labels.}", "static", ""]
 )
-def test_an_alert_key_that_is_no_template_is_refused(template):
+def test_an_alert_key_that_is_no_template_is_refused(template: str) -> None:
     (line,) = problems(KEY + f"mapping: {{alert_key: {json.dumps(template)}}}")
     assert line.startswith(f"mapping.alert_key: got {json.dumps(template)}, expected a template")
 
 
-def test_an_unknown_field_of_the_alert_key_is_told_with_the_nearest_known():
+def test_an_unknown_field_of_the_alert_key_is_told_with_the_nearest_known() -> None:
     (line,) = problems(KEY + 'mapping: {alert_key: "{sorce}"}')
     assert line.endswith('did you mean "{source}"?')
 
 
-def test_a_template_is_texts_and_fields():
+def test_a_template_is_texts_and_fields() -> None:
     parts = config.parse_template("{source}/{labels.data center}-x")
     assert parts == (config.Field("source"), "/", config.Field("data center", label=True), "-x")
 
 
-def test_all_problems_are_told_at_once():
+def test_all_problems_are_told_at_once() -> None:
     lines = problems(
         "lisen: {}\nlisten: {port: -1, max_body_bytes: x}\nrate_limit: {per_minute: 5, burst: 6}\n"
         "auth: {tokens: [{}, {name: a, token: t}, {name: a, token: t}]}\nlogging: {level: loud}\n"
@@ -286,20 +293,20 @@ def test_all_problems_are_told_at_once():
     assert sorted(line.split(" ")[0] for line in lines) == sorted(starts)
 
 
-def test_a_broken_key_is_not_blamed_a_second_time_by_the_checks_across_keys():
+def test_a_broken_key_is_not_blamed_a_second_time_by_the_checks_across_keys() -> None:
     assert len(problems("ilert: {webhook_key: [x]}")) == 1
     assert len(problems(KEY + "rate_limit: {per_minute: 0, burst: 40}")) == 1
     assert len(problems(KEY + "tls: {cert_file: /does/not/exist}")) == 1
     assert len(problems(KEY + "mapping: {severity: 5}")) == 1
 
 
-def test_thousands_of_problems_are_cut():
+def test_thousands_of_problems_are_cut() -> None:
     lines = problems(KEY + "".join(f"wrong_{i}: 1\n" for i in range(1000)))
     assert len(lines) == 101
     assert lines[-1] == "… and 900 more"
 
 
-def test_a_certificate_needs_its_key(tmp_path):
+def test_a_certificate_needs_its_key(tmp_path: Path) -> None:
     (tmp_path / "c.pem").write_text("x")
     lines = problems(KEY + "tls: {cert_file: c.pem}", path=tmp_path / "config.yaml")
     assert lines == [
@@ -312,7 +319,7 @@ def test_a_certificate_needs_its_key(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_permission_is_told(tmp_path):
+def test_a_file_without_permission_is_told(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("k")
     (tmp_path / "key").chmod(0)
     lines = problems("ilert: {webhook_key_file: key}", path=tmp_path / "config.yaml")
@@ -321,7 +328,7 @@ def test_a_file_without_permission_is_told(tmp_path):
     ]
 
 
-def test_routes_with_a_key_of_their_own_are_targets():
+def test_routes_with_a_key_of_their_own_are_targets() -> None:
     settings = loaded(
         KEY + "routes: [{match: {source: 'db-*', tags: [a], labels: {dc: b}}, name: db, webhook_key: r},"
         " {name: also, routing_key: x, labels: {a: b}}, {name: db, webhook_key: r}, {drop: true}]"
@@ -346,11 +353,11 @@ def test_routes_with_a_key_of_their_own_are_targets():
         ("https://proxy/xapi", "https://proxy/xapi/api"),
     ],
 )
-def test_api_is_added_to_the_url_unless_it_is_there(given, base):
+def test_api_is_added_to_the_url_unless_it_is_there(given: str, base: str) -> None:
     assert loaded(f"ilert: {{webhook_key: k, api_url: '{given}'}}").ilert.api_base == base
 
 
-def test_what_is_unwise_is_warned_of_and_not_refused():
+def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     settings = loaded(
         "ilert: {webhook_key: k, api_url: 'http://ilert.example'}\n"
         "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}"
@@ -377,23 +384,23 @@ def test_what_is_unwise_is_warned_of_and_not_refused():
         ({"HOME": "/h"}, "/h/.local/state/mcp-ilert/spool.db"),
     ],
 )
-def test_the_spool_has_a_place_by_default(environ, expected):
+def test_the_spool_has_a_place_by_default(environ: dict[str, str], expected: str) -> None:
     assert config.spool_path(Settings(), environ) == Path(expected)
 
 
-def test_relative_paths_start_at_the_folder_of_the_file():
+def test_relative_paths_start_at_the_folder_of_the_file() -> None:
     settings = loaded(KEY + "spool: {path: state/spool.db}")
     assert config.spool_path(settings, {"STATE_DIRECTORY": "/s"}) == Path("/etc/mcp-ilert/state/spool.db")
 
 
-def test_a_reload_names_what_needs_a_restart():
+def test_a_reload_names_what_needs_a_restart() -> None:
     old = loaded(KEY)
     new = loaded(KEY + "listen: {port: 1, max_connections: 5}\nmetrics: {listen_port: 2}\nspool: {path: /x}")
     assert config.reload_differences(old, new) == ["listen.port", "spool.path", "metrics.listen_port"]
     assert config.reload_differences(old, old) == []
 
 
-def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path):
+def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path: Path) -> None:
     for name in ("a", "w", "t", "r", "c.pem", "k.pem"):
         (tmp_path / name).write_text(f"{name}\n")
     settings = loaded(
