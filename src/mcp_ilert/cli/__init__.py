@@ -1,4 +1,4 @@
-"""The command line. A module holds a group of commands as `commands`; what is heavy is imported inside them."""
+"""The command line. A module holds commands as `commands`; what is heavy is imported inside them."""
 
 import click
 

@@ -39,7 +39,7 @@ class Connection:
             first = group.exceptions[0]
             raise Stopped(
                 f"the TCP door answered {len(answers)} of {len(lines)} lines, then failed "
-                f"({str(first) or type(first).__name__}); the rest may or may not have been taken: send it again"
+                f"({str(first) or type(first).__name__}); send the others again"
             ) from None
         return answers
 
