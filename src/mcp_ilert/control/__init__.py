@@ -5,7 +5,15 @@ line, and one answer, a JSON line; both are bounded.
 """
 
 from mcp_ilert.control.client import NoBridgeError, ask
-from mcp_ilert.control.protocol import Answer, DropKey, PauseTarget, ReplayDead, Request, ResumeTarget
+from mcp_ilert.control.protocol import (
+    Answer,
+    DropKey,
+    PauseTarget,
+    ReplayDead,
+    Request,
+    ResumeTarget,
+    change_of,
+)
 from mcp_ilert.control.server import Handle, serve_control
 
 __all__ = [
@@ -18,5 +26,6 @@ __all__ = [
     "Request",
     "ResumeTarget",
     "ask",
+    "change_of",
     "serve_control",
 ]

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from mcp_ilert.spool.port import Change, Drop, Pause, Replay
+
 MAX_LINE_BYTES = 4 * 1024 * 1024
 """The longest line, of a request as of an answer."""
 
@@ -33,6 +35,19 @@ class ResumeTarget(msgspec.Struct, frozen=True, tag="resume", tag_field="op"):
 
 
 Request = ReplayDead | DropKey | PauseTarget | ResumeTarget
+
+
+def change_of(request: Request) -> Change:
+    """What the request does to the spool."""
+    match request:
+        case ReplayDead(keys=keys, force=force):
+            return Replay(keys, force)
+        case DropKey(key=key, target=target):
+            return Drop(key, target)
+        case PauseTarget(target=target):
+            return Pause(target, paused=True)
+        case ResumeTarget(target=target):
+            return Pause(target, paused=False)
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
