@@ -39,7 +39,7 @@ async def _directly(place: Place, request: "Request") -> "Answer":
             if request.target not in known:
                 return Answer(ok=False, error=f"no target {request.target!r}; there are: {', '.join(known)}")
         changed = await spool.change(change_of(request), wall_ms())
-    return Answer(ok=True, events=changed.events, targets=changed.targets)
+    return Answer(ok=True, events=changed.events)
 
 
 def _must_exist(path: Path) -> None:

@@ -34,7 +34,7 @@ def at_spool(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(place=find_place(config, spool), **others)
 
     called.__name__, called.__doc__ = function.__name__, function.__doc__
-    called.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined] - click's own
+    vars(called)["__click_params__"] = getattr(function, "__click_params__", [])  # what stands below at_spool
     for option in reversed(options):
         called = option(called)
     return called

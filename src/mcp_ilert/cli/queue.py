@@ -211,7 +211,7 @@ def _tell(answer: "Answer", done: str, *, as_json: bool) -> None:
         emit_json(answer)
         return
     events = "1 event" if answer.events == 1 else f"{answer.events:,} events"
-    click.echo(f"{events} {done}" + (f" at {', '.join(answer.targets)}" if answer.targets else ""))
+    click.echo(f"{events} {done}")
 
 
 commands = (queue,)

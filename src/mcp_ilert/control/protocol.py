@@ -51,11 +51,10 @@ def change_of(request: Request) -> Change:
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What came of a request: how many events it moved, and at which targets; or why it was not done."""
+    """What came of a request: how many events it moved; or why it was not done."""
 
     ok: bool
     events: int = 0
-    targets: tuple[str, ...] = ()
     error: str | None = None
 
 

@@ -27,6 +27,7 @@ class Answered(msgspec.Struct, frozen=True):
 
     accepted: int = 0
     rejected: tuple[RejectedAt, ...] = ()
+    rejected_total: int = 0
     title: str = ""
     detail: str = ""
 
@@ -42,11 +43,13 @@ def judge(status: int, content: bytes, batch: Batch) -> Verdict:
     """What an answer says of each line. Raises Stopped where it is about the request, not its events."""
     answer = _read(content)
     if status == 202:
-        return Verdict(answer.accepted, _refusals(answer, batch))
+        return Verdict(answer.accepted, _refusals(answer, batch), _unlisted(answer))
     reason = answer.detail or answer.title or f"HTTP {status}"
     if status in (400, 413, 422):
-        refused = _refusals(answer, batch) or tuple(Refusal(number, reason) for number in batch.numbers)
-        return Verdict(0, refused)
+        listed = _refusals(answer, batch)
+        if listed:
+            return Verdict(0, listed, _unlisted(answer))
+        return Verdict(0, tuple(Refusal(number, reason) for number in batch.numbers))
     raise Stopped(f"the bridge answered {status}: {reason}")
 
 
@@ -61,6 +64,10 @@ def _refusals(answer: Answered, batch: Batch) -> tuple[Refusal, ...]:
     return tuple(
         Refusal(batch.numbers[r.index], r.error) for r in answer.rejected if 0 <= r.index < len(batch.lines)
     )
+
+
+def _unlisted(answer: Answered) -> int:
+    return max(0, answer.rejected_total - len(answer.rejected))
 
 
 class HttpSender:
@@ -80,7 +87,11 @@ class HttpSender:
         response = await self._post(b"\n".join(batch.lines))
         if response.status_code == 413 and len(batch.lines) > 1:  # its limit is smaller than our batch
             first, second = [await self(half) for half in batch.halves()]
-            return Verdict(first.accepted + second.accepted, first.refused + second.refused)
+            return Verdict(
+                first.accepted + second.accepted,
+                first.refused + second.refused,
+                first.unlisted + second.unlisted,
+            )
         return judge(response.status_code, response.content, batch)
 
     async def _post(self, body: bytes) -> httpx.Response:

@@ -15,6 +15,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
     accepted: int
     refused: tuple[Refusal, ...] = ()
+    unlisted: int = 0
+    """Refused too, but the answer did not list them."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error of ours to report as it is: it ends the sending
@@ -34,6 +36,7 @@ class Tally:
     def add(self, verdict: Verdict) -> None:
         self.accepted += verdict.accepted
         self.refuse(verdict.refused)
+        self.refused += verdict.unlisted
 
     def refuse(self, refusals: Iterable[Refusal]) -> None:
         for refusal in refusals:
