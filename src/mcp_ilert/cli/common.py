@@ -45,7 +45,7 @@ class Readable(click.Group):
             raise Misuse(error.problems) from None
         except McpIlertError as error:
             raise Failure([str(error)]) from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:  # noqa: BLE001 - a mistake of ours is a line, too
             raise Failure([words_of(error)]) from None
@@ -58,7 +58,7 @@ def run_trio(main: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     try:
         return trio.run(main, *args)
     except BaseExceptionGroup as group:
-        for kind in (McpIlertError, click.ClickException, KeyboardInterrupt):
+        for kind in (McpIlertError, click.ClickException, KeyboardInterrupt, BrokenPipeError):
             found = first_of(group, kind)
             if found is not None:
                 raise found from None
