@@ -59,14 +59,14 @@ class Replay(msgspec.Struct, frozen=True, tag="replay"):
 
 
 class Drop(msgspec.Struct, frozen=True, tag="drop"):
-    """Drop what waits or is dead of one key, at one target or at all; what is in flight is left to its outcome."""
+    """Drop what waits or is dead of one key, at one target or at all; what is in flight has its outcome."""
 
     key: str
     target: str | None = None
 
 
 class ReturnRefused(msgspec.Struct, frozen=True, tag="return_refused"):
-    """Make the rejected letters of this target that carry one of these statuses alive: the key was at fault."""
+    """Make the rejected letters of this target with one of these statuses alive: the key was at fault."""
 
     target: str
     statuses: tuple[int, ...]
@@ -80,7 +80,7 @@ class Pause(msgspec.Struct, frozen=True, tag="pause"):
 
 
 class Retarget(msgspec.Struct, frozen=True, tag="retarget"):
-    """The targets that exist now, after a start or a reload; lanes of others move or stay parked (spec S5)."""
+    """The targets that exist now, after a start or a reload; lanes of others move or stay parked."""
 
     targets: tuple[str, ...]
 
@@ -89,14 +89,13 @@ Change = Replay | Drop | ReturnRefused | Pause | Retarget
 
 
 class Changed(msgspec.Struct, frozen=True):
-    """How many events a change moved, and at which targets something became ready."""
+    """How many events a change moved."""
 
     events: int = 0
-    targets: tuple[str, ...] = ()
 
 
 class TargetRecord(msgspec.Struct, frozen=True):
-    """What is kept of a target over restarts: the operator's pause, and the dispatcher's own state as it wrote it."""
+    """What is kept of a target over restarts: the operator's pause, and the dispatcher's state as written."""
 
     paused: bool = False
     state: bytes = b""
@@ -109,6 +108,8 @@ class Rules(msgspec.Struct, frozen=True):
     dedupe_ms: int = 60_000
     remember_open_ms: int = 30 * 86_400_000
     max_pending: int = 1_000_000
+    min_free_bytes: int = 0
+    """Below so much free disk nothing more is accepted, so that deliveries can still be settled."""
     route: Callable[[bytes], str] = lambda _payload: "default"
     """Which target (or DROP) the routes give an event now; for lanes whose target is gone."""
 

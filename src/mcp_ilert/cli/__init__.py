@@ -1,0 +1,40 @@
+"""The command line. A module holds commands as `commands`; what is heavy is imported inside them."""
+
+import click
+
+from mcp_ilert.cli import audit, queue, send
+from mcp_ilert.cli.common import Readable
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SUMMARY = "The durable bridge from MCP events (custom monitoring events) to iLert."
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from mcp_ilert import __version__  # noqa: PLC0415 - reads the metadata, only here needed
+
+        click.echo(f"mcp-ilert {__version__}")
+        ctx.exit()
+
+
+@click.group("mcp-ilert", cls=Readable, help=SUMMARY, context_settings=CONTEXT)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_version,
+    help="Show the version and exit.",
+)
+def cli() -> None:
+    pass
+
+
+for _module in (send, queue, audit):
+    for _command in _module.commands:
+        cli.add_command(_command)
+
+
+def main() -> None:
+    """The program: runs the command that the arguments name and exits with its code."""
+    cli(prog_name="mcp-ilert")

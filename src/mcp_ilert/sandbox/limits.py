@@ -1,0 +1,35 @@
+"""Fixed windows: so many calls a bucket from one full minute to the next, then nothing until the window turns."""
+
+import math
+
+
+class Windows:
+    """Counts calls by bucket. Only the current window is remembered, so memory ends with it."""
+
+    def __init__(self) -> None:
+        self._window: tuple[float, int] = (0.0, 0)
+        self._taken: dict[tuple[str, str], int] = {}
+
+    def take(
+        self, bucket: tuple[str, str], limit: int | None, now: float, seconds: float, *, count_rejected: bool
+    ) -> bool:
+        """Whether this call is within the bucket's limit; counts it if so, and if not where `count_rejected`."""
+        if limit is None:
+            return True
+        self._turn(now, seconds)
+        taken = self._taken.get(bucket, 0)
+        fits = taken < limit
+        if fits or count_rejected:
+            self._taken[bucket] = taken + 1
+        return fits
+
+    def _turn(self, now: float, seconds: float) -> None:
+        window = (seconds, math.floor(now / seconds))
+        if window != self._window:
+            self._window = window
+            self._taken.clear()
+
+
+def seconds_left(now: float, seconds: float) -> int:
+    """Until the window turns, rounded up to the whole seconds that Retry-After is written in."""
+    return max(1, math.ceil(seconds - now % seconds))

@@ -1,0 +1,135 @@
+"""Changes by operators and by the dispatcher, in slices, so that no transaction grows with the backlog."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from mcp_ilert.events import DROP
+from mcp_ilert.spool import fate
+from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.lane import Lane, Op, Remote, fold
+from mcp_ilert.spool.port import Change, Drop, Pause, Replay, Retarget, ReturnRefused
+from mcp_ilert.spool.shelf import Row
+
+SLICE = 200
+WINDOW = 5_000
+"""Lane ids looked through in one slice of a Retarget."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What one slice moved, in events, and where the next one begins; None when the change is complete."""
+
+    events: int
+    cursor: int | None = None
+
+
+def step(engine: Engine, change: Change, cursor: int, now_ms: int) -> Step:
+    """Do one slice of a change, beginning at `cursor` (0 at first)."""
+    match change:
+        case Replay():
+            return _replay(engine, change, cursor, now_ms)
+        case Drop():
+            return _drop(engine, change, now_ms)
+        case ReturnRefused():
+            return _return_refused(engine, change, cursor, now_ms)
+        case Pause():
+            engine.pause(change.target, paused=change.paused)
+            return Step(0)
+        case Retarget():
+            return _retarget(engine, change, cursor, now_ms)
+
+
+def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
+    if change.keys is None:
+        ids = engine.shelf.dead(cursor, SLICE)
+        rows: Iterable[Row] = [engine.row(i) for i in ids]
+        following = ids[-1] if len(ids) == SLICE else None
+    else:
+        rows = [
+            row for key in change.keys[cursor : cursor + SLICE] for row in engine.shelf.find(lane_key(key))
+        ]
+        following = cursor + SLICE if len(change.keys) > cursor + SLICE else None
+    events = 0
+    for row in rows:
+        made = fate.replay(row.lane, force=change.force, cancel_resolved=engine.rules.cancel_resolved)
+        events += row.lane.dead_count() - made.lane.dead_count()
+        engine.apply(row, made, now_ms)
+    return Step(events, following)
+
+
+def lane_key(key: str) -> str:
+    """The form of a key under which lanes are found."""
+    return key.strip().lower()
+
+
+def _drop(engine: Engine, change: Drop, now_ms: int) -> Step:
+    events = 0
+    for row in engine.shelf.find(lane_key(change.key)):
+        if change.target is None or engine.name_of(row.target) == change.target:
+            lane, dropped = fate.drop(row.lane)
+            engine.count("dropped_by_operator", dropped)
+            engine.store(row, row.target, lane, now_ms)
+            events += dropped
+    return Step(events)
+
+
+def _return_refused(engine: Engine, change: ReturnRefused, cursor: int, now_ms: int) -> Step:
+    ids = engine.shelf.dead(cursor, SLICE)
+    target = engine.target(change.target).id
+    events = 0
+    for row in map(engine.row, ids):
+        if row.target == target:
+            made = fate.return_refused(
+                row.lane, change.statuses, cancel_resolved=engine.rules.cancel_resolved
+            )
+            events += row.lane.dead_count() - made.lane.dead_count()
+            engine.apply(row, made, now_ms)
+    return Step(events, ids[-1] if len(ids) == SLICE else None)
+
+
+def _retarget(engine: Engine, change: Retarget, cursor: int, now_ms: int) -> Step:
+    """Move what waits at targets that are gone to where the routes send it now.
+
+    A lane that the target knows an open alert of stays: it is parked until the target returns.
+    """
+    gone = {t.id for name, t in engine.targets().items() if name not in change.targets}
+    if not gone:
+        return Step(0)
+    events = 0
+    for row in engine.shelf.window(cursor, WINDOW):
+        lane = row.lane
+        if (
+            row.target in gone
+            and lane.waiting
+            and not lane.flying
+            and lane.remote in (Remote.NONE, Remote.CLOSED)
+        ):
+            events += _move(engine, row, now_ms)
+    return Step(events, cursor + WINDOW if cursor + WINDOW < engine.shelf.last() else None)
+
+
+def _move(engine: Engine, row: Row, now_ms: int) -> int:
+    ops = row.lane.waiting
+    emptied = msgspec.structs.replace(
+        row.lane, waiting=(), dead=False, attempts=0, rejections=0, due_ms=0, revivals=0
+    )
+    engine.store(row, row.target, emptied, now_ms)
+    for op in ops:
+        name = engine.rules.route(op.payload)
+        if name == DROP:
+            engine.count("dropped_by_route", 1)
+        else:
+            _fold_moved(engine, row.lane.key, op, engine.target(name).id, now_ms)
+    return len(ops)
+
+
+def _fold_moved(engine: Engine, key: str, op: Op, target: int, now_ms: int) -> None:
+    row = next((r for r in engine.shelf.find(key.lower()) if r.target == target), None)
+    lane = row.lane if row is not None else Lane(key)
+    lane = msgspec.structs.replace(lane, seq=lane.seq + 1, dead=False, revivals=0)
+    folded = fold(
+        lane, msgspec.structs.replace(op, seq=lane.seq), cancel_resolved=engine.rules.cancel_resolved
+    )
+    engine.count("coalesced", folded.coalesced)
+    engine.count("cancelled", folded.cancelled)
+    engine.store(row, target, folded.lane, now_ms)

@@ -1,0 +1,325 @@
+"""What a spool does within a transaction: accept, fold, lease, settle, change. It knows lanes, not SQL, not threads.
+
+Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves the tail into lanes, in order.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
+from mcp_ilert.spool import fate
+from mcp_ilert.spool.lane import Lane, Remote, State, arrive
+from mcp_ilert.spool.picker import Picker
+from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
+from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
+
+ENTRIES = msgspec.msgpack.Decoder(list[Entry])
+PRUNE_SLICE = 200
+RECOVER_SLICE = 500
+TERMS = (
+    "accepted",
+    "fanned_out",
+    "delivered",
+    "coalesced",
+    "cancelled",
+    "dropped_by_route",
+    "dropped_by_operator",
+)
+
+
+class Engine:
+    """One spool's lanes and ledger, over a shelf. Not thread-safe: one writer owns it."""
+
+    def __init__(self, shelf: Shelf, rules: Rules) -> None:
+        self.shelf = shelf
+        self.rules = rules
+        self.tail: deque[tuple[int, list[Entry]]] = deque()
+        self.touched: set[int] = set()
+        """Targets at which something became ready since `take_touched`."""
+        self.load()
+
+    def load(self) -> None:
+        """Read the ledger, the targets and the inbox's tail anew, as after a rollback or a reopening."""
+        self._terms = msgspec.structs.asdict(self.shelf.ledger())
+        self._targets = {t.name: t for t in self.shelf.targets()}
+        self._names = {t.id: t.name for t in self._targets.values()}
+        self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
+        self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
+        self._seq = self.tail[-1][0] if self.tail else 0
+
+    def counts(self) -> Counts:
+        """The ledger as it stands in this transaction."""
+        return Counts(**self._terms)
+
+    def save(self) -> None:
+        """Write the ledger; the last act of each transaction."""
+        self.shelf.save_ledger(self.counts())
+
+    def take_touched(self) -> frozenset[str]:
+        """The names of the targets at which something became ready, once."""
+        names = frozenset(self._names[i] for i in self.touched)
+        self.touched.clear()
+        return names
+
+    # Accepting and folding ------------------------------------------------------------------------------------
+
+    def accept(self, entries: Sequence[Entry], now_ms: int, *, fold: bool) -> None:
+        """Count the entries and append them to the inbox, or fold them at once where nothing is before them."""
+        kept = [e for e in entries if e.target != DROP or e.kind is not Kind.ALERT]
+        self._terms["accepted"] += len(entries)
+        self._terms["dropped_by_route"] += len(entries) - len(kept)
+        self._terms["pending"] += len(kept)
+        if not kept:
+            return
+        if fold and not self.tail:
+            self._fold_entries(kept, now_ms)
+            return
+        self._seq += 1
+        self.shelf.append(self._seq, len(kept), msgspec.msgpack.encode(kept))
+        self.tail.append((self._seq, kept))
+        self._terms["inbox"] += len(kept)
+
+    def fold(self, limit: int, now_ms: int) -> None:
+        """Fold the oldest `limit` events of the inbox (whole rows, at least one)."""
+        batch: list[Entry] = []
+        seq = 0
+        while self.tail and (not batch or len(batch) + len(self.tail[0][1]) <= limit):
+            seq, entries = self.tail.popleft()
+            batch += entries
+        if batch:
+            self.shelf.trim(seq)
+            self._terms["inbox"] -= len(batch)
+            self._fold_entries(batch, now_ms)
+
+    def _fold_entries(self, entries: Iterable[Entry], now_ms: int) -> None:
+        by_key: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_key.setdefault(entry.key.lower(), []).append(entry)
+        for key, group in by_key.items():
+            self._fold_key(key, group, now_ms)
+
+    def _fold_key(self, key: str, group: list[Entry], now_ms: int) -> None:
+        rows = {row.target: row for row in self.shelf.find(key)}
+        lanes = {target: row.lane for target, row in rows.items()}
+        self._terms["pending"] -= len(group)
+        for entry in group:
+            self._fold_entry(entry, lanes)
+        for target, lane in lanes.items():
+            row = rows.get(target)
+            if row is None or row.lane is not lane:
+                self.store(row, target, lane, now_ms)
+
+    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane]) -> None:
+        targets = self._targets_of(entry, lanes)
+        if not targets:
+            self._terms["dropped_by_route"] += 1
+            return
+        self._terms["fanned_out"] += len(targets) - 1
+        for target in targets:
+            lane = lanes.get(target) or self._new_lane(entry)
+            folded = arrive(
+                lane, entry, dedupe_ms=self.rules.dedupe_ms, cancel_resolved=self.rules.cancel_resolved
+            )
+            self._terms["coalesced"] += folded.coalesced
+            self._terms["cancelled"] += folded.cancelled
+            lanes[target] = folded.lane
+
+    def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
+        """An alert goes where its route says; an accept or a resolve to every target that knows the key."""
+        if entry.kind is not Kind.ALERT:
+            known = [target for target, lane in lanes.items() if lane.concerns()]
+            if known:
+                return known
+        return [] if entry.target == DROP else [self.target(entry.target).id]
+
+    def _new_lane(self, entry: Entry) -> Lane:
+        unknown = entry.accepted_ms < self.shelf.assume_unknown_until()
+        return Lane(entry.key, remote=Remote.UNKNOWN if unknown else Remote.NONE)
+
+    def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
+        seen: set[str] = set()
+        adding = []
+        for entry in entries:
+            key = entry.key.lower()
+            if key in seen or (entry.target == DROP and entry.kind is Kind.ALERT):
+                continue
+            seen.add(key)
+            if not any(row.lane.pending() for row in self.shelf.find(key)):
+                adding.append(entry)
+        return adding
+
+    # Leasing and settling -------------------------------------------------------------------------------------
+
+    def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
+        """Choose and lease what the wants allow, in order."""
+        self.save_states(states)
+        deliveries: list[Delivery] = []
+        agenda: dict[str, Agenda] = {}
+        for want in wants:
+            target = self.target(want.target)
+            picker = Picker(self.shelf, target, now_ms)
+            self._revive(target, want.revive, now_ms)
+            chosen = picker.probe(dead=want.probe_dead) if want.probe else picker.choose(want)
+            for lane_id in chosen:  # one by one: the choice follows what was taken
+                delivery = self._take(lane_id, target.name, now_ms, probe=want.probe)
+                deliveries.append(delivery)
+            if picker.turns != target.turns:
+                self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
+            agenda[target.name] = picker.agenda()
+        return Leased(tuple(deliveries), agenda)
+
+    def _revive(self, target: TargetRow, limit: int, now_ms: int) -> None:
+        for lane_id, due_ms in self.shelf.soonest(State.DEAD, target.id, limit) if limit > 0 else ():
+            if due_ms <= now_ms:
+                row = self.row(lane_id)
+                self.store(row, row.target, fate.revive(row.lane), now_ms)
+
+    def _take(self, lane_id: int, target: str, now_ms: int, *, probe: bool) -> Delivery:
+        row = self.row(lane_id)
+        lane = fate.revive(row.lane) if row.lane.dead else row.lane
+        lane = fate.take(lane)
+        self.store(row, row.target, lane, now_ms)
+        op = lane.flying
+        if op is None:
+            raise AssertionError("a taken lane flies")
+        return Delivery(
+            lease=row.id,
+            target=target,
+            key=lane.key,
+            kind=op.kind,
+            severity=op.severity,
+            payload=op.payload,
+            count=op.count,
+            first_ms=op.first_ms,
+            last_ms=op.last_ms,
+            attempts=lane.attempts,
+            rejections=lane.rejections,
+            revivals=lane.revivals,
+            probe=probe,
+        )
+
+    def settle(self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int) -> Settled:
+        """End deliveries; one that is not in flight any more (settled twice) is passed over."""
+        self.save_states(states)
+        outage = rejected = 0
+        for settlement in settlements:
+            row = self.shelf.get(settlement.lease)
+            if row is None or row.lane.flying is None:
+                continue
+            made = fate.settle(
+                row.lane,
+                settlement.decision,
+                settlement.at_ms,
+                cancel_resolved=self.rules.cancel_resolved,
+            )
+            self.apply(row, made, now_ms)
+            outage += made.outage
+            rejected += made.rejected
+        return Settled(outage, rejected)
+
+    def recover(self, now_ms: int) -> bool:
+        """Return a slice of the lanes found leased at a start; True while there are more."""
+        ids = self.shelf.leased(RECOVER_SLICE)
+        for lane_id in ids:
+            row = self.row(lane_id)
+            made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
+            self.apply(row, made, now_ms)
+        return len(ids) == RECOVER_SLICE
+
+    def prune(self, now_ms: int) -> None:
+        """Forget a slice of the idle lanes whose time is over."""
+        for target in self._targets.values():
+            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
+                if due_ms > now_ms:
+                    break
+                self.shelf.remove(self.row(lane_id))
+
+    # Shared by all, and by changes.py -------------------------------------------------------------------------
+
+    def target(self, name: str) -> TargetRow:
+        """The stored target of this name, made where it is new."""
+        target = self._targets.get(name)
+        if target is None:
+            target = self.shelf.add_target(name)
+            self._targets[name] = target
+            self._names[target.id] = name
+        return target
+
+    def targets(self) -> Mapping[str, TargetRow]:
+        """All stored targets, by name."""
+        return self._targets
+
+    def name_of(self, target: int) -> str:
+        """The name of a stored target."""
+        return self._names[target]
+
+    def save_states(self, states: Mapping[str, bytes]) -> None:
+        """Keep the dispatcher's state of targets."""
+        for name, state in states.items():
+            target = self.target(name)
+            if target.state != state:
+                self._save_target(msgspec.structs.replace(target, state=state))
+
+    def pause(self, name: str, *, paused: bool) -> None:
+        """Keep the operator's pause of a target."""
+        self._save_target(msgspec.structs.replace(self.target(name), paused=paused))
+
+    def _save_target(self, target: TargetRow) -> None:
+        self.shelf.save_target(target)
+        self._targets[target.name] = target
+
+    def count(self, term: str, events: int) -> None:
+        """Add to one of TERMS."""
+        if term not in TERMS:
+            raise ValueError(f"{term} is not a term that is counted by hand")
+        self._terms[term] += events
+
+    def apply(self, row: Row, made: fate.Settling, now_ms: int) -> None:
+        """Store what a settlement or a replay made of a lane, and count it."""
+        self._terms["delivered"] += made.delivered
+        self._terms["coalesced"] += made.coalesced
+        self._terms["cancelled"] += made.cancelled
+        self.store(row, row.target, made.lane, now_ms)
+
+    def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None:
+        """Store a new or changed lane; pending, dead and lanes follow from its structure."""
+        before = row.lane if row is not None else None
+        self._terms["pending"] += lane.pending() - (before.pending() if before else 0)
+        self._terms["dead"] += lane.dead_count() - (before.dead_count() if before else 0)
+        self._terms["lanes"] += bool(lane.pending()) - bool(before and before.pending())
+        forget = fate.forget_ms(
+            lane, dedupe_ms=self.rules.dedupe_ms, remember_open_ms=self.rules.remember_open_ms
+        )
+        if forget == 0:
+            if row is not None:
+                self.shelf.remove(row)
+            return
+        placement = self._placement(lane, forget, now_ms)
+        if placement.state in (State.READY, State.BACKOFF):
+            self.touched.add(target)
+        if row is None:
+            self.shelf.add(target, lane, placement)
+        else:
+            self.shelf.save(msgspec.structs.replace(row, lane=lane), placement)
+
+    def _placement(self, lane: Lane, forget: int | None, now_ms: int) -> Placement:
+        state = lane.state(now_ms)
+        ops = (lane.flying,) if lane.flying is not None else lane.waiting
+        return Placement(
+            state,
+            min((op.severity for op in ops), default=Severity.LOW),
+            lane.sent,
+            min((op.first_ms for op in ops), default=0),
+            forget if forget is not None and state is State.IDLE else lane.due_ms,
+            len(lane.letters),
+        )
+
+    def row(self, lane_id: int) -> Row:
+        """The lane of this id, which must be there."""
+        row = self.shelf.get(lane_id)
+        if row is None:
+            raise LookupError(f"lane {lane_id} is not in the spool")
+        return row

@@ -1,0 +1,62 @@
+"""One owner: an exclusive lock on a file beside the spool, which says who holds it."""
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mcp_ilert.errors import StartError
+
+
+def lock_path(path: Path) -> Path:
+    """The lock file of a spool."""
+    return path.with_name(path.name + ".lock")
+
+
+@contextmanager
+def own(path: Path) -> Iterator[None]:
+    """Hold the spool's lock; the kernel lets go of it when the process ends, however it ends.
+
+    Raises StartError naming the holder where another process has it, or where the folder cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(
+            f"spool.path: {path} cannot be written ({error.strerror}): give the process's user the right to write "
+            f"{path.parent}, or set another spool.path"
+        ) from error
+    try:
+        _lock(descriptor, path)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise StartError(
+            f"spool.path: {path} is in use by {_holder(descriptor)}: stop that one, or give this one another spool.path"
+        ) from error
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    os.ftruncate(descriptor, 0)
+    os.pwrite(
+        descriptor,
+        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode(),
+        0,
+    )
+
+
+def _holder(descriptor: int) -> str:
+    try:
+        told = json.loads(os.pread(descriptor, 4096, 0))
+        return f"process {int(told['pid'])} on {told['host']!s} since {told['since']!s}"
+    except (ValueError, KeyError, TypeError, OSError):
+        return "another process"

@@ -1,0 +1,97 @@
+-- name: ledger
+SELECT accepted, fanned_out, delivered, coalesced, cancelled, digested, dropped_by_route, dropped_by_operator,
+       dead, pending, lanes FROM ledger WHERE id = 1;
+
+-- name: ledger_save
+UPDATE ledger SET accepted = ?, fanned_out = ?, delivered = ?, coalesced = ?, cancelled = ?, digested = ?,
+       dropped_by_route = ?, dropped_by_operator = ?, dead = ?, pending = ?, lanes = ? WHERE id = 1;
+
+-- name: meta
+SELECT value FROM meta WHERE name = ?;
+
+-- name: meta_save
+INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
+
+-- name: targets
+SELECT id, name, paused, state, turns FROM target ORDER BY id;
+
+-- name: target_add
+INSERT INTO target (name) VALUES (?) RETURNING id;
+
+-- name: target_pause
+UPDATE target SET paused = ? WHERE id = ?;
+
+-- name: target_state
+UPDATE target SET state = ? WHERE id = ?;
+
+-- name: target_turns
+UPDATE target SET turns = ? WHERE id = ?;
+
+-- name: inbox
+SELECT seq, entries FROM inbox WHERE seq > ? ORDER BY seq;
+
+-- name: inbox_add
+INSERT INTO inbox (seq, events, entries) VALUES (?, ?, ?);
+
+-- name: inbox_trim
+DELETE FROM inbox WHERE seq <= ?;
+
+-- name: inbox_events
+SELECT coalesce(sum(events), 0) FROM inbox;
+
+-- name: find
+SELECT id, target, body FROM lane WHERE hash = ?;
+
+-- name: get
+SELECT id, target, body FROM lane WHERE id = ?;
+
+-- name: add
+INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id;
+
+-- name: save
+UPDATE lane SET state = ?, severity = ?, sent = ?, oldest = ?, due = ?, letters = ?, body = ? WHERE id = ?;
+
+-- name: remove
+DELETE FROM lane WHERE id = ?;
+
+-- The oldest lane of a state, target, severity and `sent`; and the newest.
+-- name: oldest
+SELECT id, oldest FROM lane INDEXED BY lane_rank
+WHERE state = ? AND state IN (1, 2, 3) AND target = ? AND severity = ? AND sent = ? ORDER BY oldest LIMIT 1;
+
+-- name: newest
+SELECT id, oldest FROM lane INDEXED BY lane_rank
+WHERE state = ? AND state IN (1, 2, 3) AND target = ? AND severity = ? AND sent = ? ORDER BY oldest DESC LIMIT 1;
+
+-- name: any_alive
+SELECT 1 FROM lane INDEXED BY lane_rank WHERE state = ? AND state IN (1, 2, 3) AND target = ? LIMIT 1;
+
+-- name: soonest
+SELECT id, due FROM lane INDEXED BY lane_due
+WHERE state = ? AND state IN (0, 2, 4) AND target = ? ORDER BY due LIMIT ?;
+
+-- name: promote
+UPDATE lane SET state = 1 WHERE id IN (
+  SELECT id FROM lane INDEXED BY lane_due
+  WHERE state = 2 AND state IN (0, 2, 4) AND target = ? AND due <= ? ORDER BY due LIMIT ?
+) RETURNING id;
+
+-- name: leased
+SELECT id FROM lane INDEXED BY lane_rank WHERE state = 3 AND state IN (1, 2, 3) ORDER BY id LIMIT ?;
+
+-- name: dead
+SELECT id FROM lane INDEXED BY lane_dead WHERE (letters > 0 OR state = 4) AND id > ? ORDER BY id LIMIT ?;
+
+-- name: window
+SELECT id, target, body FROM lane WHERE id > ? AND id <= ? ORDER BY id;
+
+-- name: last
+SELECT coalesce(max(id), 0) FROM lane;
+
+-- What a reader asks.
+-- name: lanes
+SELECT id, target, body FROM lane WHERE id > ? AND state > 0 ORDER BY id LIMIT ?;
+
+-- name: all_lanes
+SELECT id, target, state, body FROM lane WHERE id > ? ORDER BY id LIMIT ?;

@@ -1,0 +1,88 @@
+"""Where lanes are kept: the port that the engine works on, within one transaction, and its values."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.lane import Lane, State
+from mcp_ilert.spool.rank import Turns
+
+
+class Row(msgspec.Struct, frozen=True):
+    """A stored lane. `id` names it for good while anything of it is kept."""
+
+    id: int
+    target: int
+    lane: Lane
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """What the indexes need of a lane."""
+
+    state: State
+    severity: Severity
+    sent: bool
+    oldest_ms: int
+    due_ms: int
+    letters: int
+
+
+class TargetRow(msgspec.Struct, frozen=True):
+    """A stored target."""
+
+    id: int
+    name: str
+    paused: bool = False
+    state: bytes = b""
+    turns: Turns = Turns()
+
+
+class Shelf(Protocol):
+    """Lanes, inbox, ledger and targets of one spool. All calls stand in the caller's transaction."""
+
+    def ledger(self) -> Counts: ...
+    def save_ledger(self, counts: Counts) -> None: ...
+    def targets(self) -> Sequence[TargetRow]: ...
+    def add_target(self, name: str) -> TargetRow: ...
+    def save_target(self, target: TargetRow) -> None: ...
+
+    def inbox(self) -> Sequence[tuple[int, bytes]]: ...
+    def append(self, seq: int, events: int, blob: bytes) -> None: ...
+    def trim(self, seq: int) -> None: ...
+
+    def find(self, key: str) -> Sequence[Row]:
+        """The lanes of a lower-cased key, at every target."""
+
+    def get(self, lane_id: int) -> Row | None: ...
+    def add(self, target: int, lane: Lane, placement: Placement) -> Row: ...
+    def save(self, row: Row, placement: Placement) -> None: ...
+    def remove(self, row: Row) -> None: ...
+
+    def extreme(
+        self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
+    ) -> tuple[int, int] | None:
+        """The oldest (or newest) lane so placed: (id, oldest_ms)."""
+
+    def alive(self, state: State, target: int) -> bool:
+        """Whether any lane of the target is in this state (READY, BACKOFF or LEASED)."""
+
+    def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
+        """The lanes in this state (IDLE, BACKOFF or DEAD) whose time comes first: (id, due_ms)."""
+
+    def promote(self, target: int, now_ms: int, limit: int) -> int:
+        """Make backed-off lanes ready whose time has come; returns how many."""
+
+    def leased(self, limit: int) -> Sequence[int]: ...
+    def dead(self, after: int, limit: int) -> Sequence[int]:
+        """Lanes with dead letters of either sort, by id."""
+
+    def window(self, after: int, width: int) -> Sequence[Row]:
+        """The lanes with ids above `after`, up to `after + width`."""
+
+    def last(self) -> int:
+        """The highest lane id."""
+
+    def assume_unknown_until(self) -> int:
+        """Until then a key without a record counts as unknown (a damaged spool was set aside); 0 where not."""

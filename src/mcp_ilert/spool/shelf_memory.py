@@ -1,0 +1,114 @@
+"""The shelf in memory: plain dictionaries and linear searches, for tests and small simulations."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.lane import Lane, State
+from mcp_ilert.spool.shelf import Placement, Row, TargetRow
+
+
+class MemoryShelf:
+    """A `Shelf` whose searches are too plain to be wrong."""
+
+    def __init__(self) -> None:
+        self._counts = Counts()
+        self._targets: dict[int, TargetRow] = {}
+        self._inbox: dict[int, bytes] = {}
+        self._rows: dict[int, Row] = {}
+        self._placements: dict[int, Placement] = {}
+        self._next = 1
+        self.unknown_until = 0
+
+    def ledger(self) -> Counts:
+        return self._counts
+
+    def save_ledger(self, counts: Counts) -> None:
+        self._counts = counts
+
+    def targets(self) -> Sequence[TargetRow]:
+        return list(self._targets.values())
+
+    def add_target(self, name: str) -> TargetRow:
+        target = TargetRow(len(self._targets) + 1, name)
+        self._targets[target.id] = target
+        return target
+
+    def save_target(self, target: TargetRow) -> None:
+        self._targets[target.id] = target
+
+    def inbox(self) -> Sequence[tuple[int, bytes]]:
+        return sorted(self._inbox.items())
+
+    def append(self, seq: int, events: int, blob: bytes) -> None:  # noqa: ARG002 - the port counts events
+        self._inbox[seq] = blob
+
+    def trim(self, seq: int) -> None:
+        self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
+
+    def find(self, key: str) -> Sequence[Row]:
+        return [row for row in self._rows.values() if row.lane.key.lower() == key]
+
+    def get(self, lane_id: int) -> Row | None:
+        return self._rows.get(lane_id)
+
+    def add(self, target: int, lane: Lane, placement: Placement) -> Row:
+        row = Row(self._next, target, lane)
+        self._next += 1
+        self.save(row, placement)
+        return row
+
+    def save(self, row: Row, placement: Placement) -> None:
+        self._rows[row.id] = row
+        self._placements[row.id] = placement
+
+    def remove(self, row: Row) -> None:
+        del self._rows[row.id]
+        del self._placements[row.id]
+
+    def _where(self, state: State, target: int | None = None) -> Iterator[tuple[int, Placement]]:
+        for lane_id, placement in self._placements.items():
+            if placement.state is state and target in (None, self._rows[lane_id].target):
+                yield lane_id, placement
+
+    def extreme(
+        self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
+    ) -> tuple[int, int] | None:
+        found = [
+            (p.oldest_ms, lane_id)
+            for lane_id, p in self._where(state, target)
+            if p.severity is severity and p.sent is sent
+        ]
+        if not found:
+            return None
+        oldest_ms, lane_id = max(found) if newest else min(found)
+        return lane_id, oldest_ms
+
+    def alive(self, state: State, target: int) -> bool:
+        return any(True for _ in self._where(state, target))
+
+    def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
+        found = sorted((p.due_ms, lane_id) for lane_id, p in self._where(state, target))
+        return [(lane_id, due_ms) for due_ms, lane_id in found[:limit]]
+
+    def promote(self, target: int, now_ms: int, limit: int) -> int:
+        due = [i for i, due_ms in self.soonest(State.BACKOFF, target, limit) if due_ms <= now_ms]
+        for lane_id in due:
+            self._placements[lane_id] = msgspec.structs.replace(self._placements[lane_id], state=State.READY)
+        return len(due)
+
+    def leased(self, limit: int) -> Sequence[int]:
+        return sorted(lane_id for lane_id, _ in self._where(State.LEASED))[:limit]
+
+    def dead(self, after: int, limit: int) -> Sequence[int]:
+        return sorted(i for i, row in self._rows.items() if i > after and row.lane.dead_count())[:limit]
+
+    def window(self, after: int, width: int) -> Sequence[Row]:
+        return [row for lane_id, row in sorted(self._rows.items()) if after < lane_id <= after + width]
+
+    def last(self) -> int:
+        return max(self._rows, default=0)
+
+    def assume_unknown_until(self) -> int:
+        return self.unknown_until

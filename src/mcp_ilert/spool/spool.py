@@ -1,0 +1,216 @@
+"""The spool that the bridge uses: the port of port.py over a writer, and how it is opened and closed."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Protocol, TypeVar, cast
+
+import trio
+
+from mcp_ilert.clock import NowMs
+from mcp_ilert.errors import SpoolError, StartError, UnavailableError
+from mcp_ilert.events import Counts, Entry, Settlement
+from mcp_ilert.spool import changes
+from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.lock import own
+from mcp_ilert.spool.port import Change, Changed, Leased, Rules, Settled, TargetRecord, Wake, Want
+from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
+from mcp_ilert.spool.view import SpoolView
+from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
+
+T = TypeVar("T")
+MAX_QUEUED_BYTES = 64 * 1024 * 1024
+CommitObserver = Callable[[float], None]
+
+
+class Runner(Protocol):
+    """Runs jobs, here or on a thread."""
+
+    def submit(self, job: Job) -> None: ...
+    def stop(self) -> None: ...
+
+
+class WrittenSpool:
+    """A `Spool` (port.py) whose every change is a job for one writer."""
+
+    def __init__(self, store: Store, path: Path | None, wake: Wake, observe: CommitObserver | None) -> None:
+        self._store = store
+        self._path = path
+        self._wake = wake
+        self._observe = observe
+        self._counts = store.engine.counts()
+        self._queued_bytes = 0
+        self._closing = False
+        self._runner: Runner | None = None
+        self._fatal: StartError | None = None
+        self.failed = trio.Event()
+
+    def attach(self, runner: Runner) -> None:
+        """Take the runner, which needs `tell` to be made."""
+        self._runner = runner
+
+    def tell(self, news: News) -> None:
+        """Take the outcome of a batch; runs in the Trio thread."""
+        self._counts = news.counts
+        if news.fatal is not None:
+            self._fatal = news.fatal
+            self._closing = True
+            self.failed.set()
+        for job in news.jobs:
+            job.done.set()
+        if news.jobs and self._observe is not None:
+            self._observe(news.commit_seconds)
+        if news.touched:
+            self._wake(news.touched)
+
+    def close(self) -> None:
+        """Take nothing more; finish what is queued."""
+        self._closing = True
+        if self._runner is not None:
+            self._runner.stop()
+
+    def raise_fatal(self) -> None:
+        """Raise what made the spool fail, if it has."""
+        if self._fatal is not None:
+            raise self._fatal
+
+    def _submit(self, job: Job) -> None:
+        if self._closing or self._runner is None:
+            raise UnavailableError("the bridge is shutting down")
+        self._runner.submit(job)
+
+    async def put(self, entries: Sequence[Entry]) -> None:
+        size = sum(len(e.payload) for e in entries)
+        if self._queued_bytes + size > MAX_QUEUED_BYTES:
+            raise UnavailableError("too much waits for the disk", retry_after_seconds=1)
+        job = Job(entries=entries)
+        self._submit(job)
+        self._queued_bytes += size
+        try:
+            await job.done.wait()
+        finally:
+            self._queued_bytes -= size
+        if job.error is not None:
+            raise job.error
+
+    async def _do(self, work: Callable[[Engine], T]) -> T:
+        job = Job(work=work)
+        self._submit(job)
+        with trio.CancelScope(shield=True):  # a lease that nobody receives would hold its lane
+            await job.done.wait()
+        if job.error is not None:
+            raise job.error
+        return cast("T", job.result)
+
+    async def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
+        return await self._do(lambda engine: engine.lease(wants, states, now_ms))
+
+    async def settle(
+        self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int
+    ) -> Settled:
+        return await self._do(lambda engine: engine.settle(settlements, states, now_ms))
+
+    async def change(self, change: Change, now_ms: int) -> Changed:
+        events, cursor = 0, 0
+        while True:
+            made = await self._do(partial(changes.step, change=change, cursor=cursor, now_ms=now_ms))
+            events += made.events
+            if made.cursor is None:
+                return Changed(events)
+            cursor = made.cursor
+
+    async def records(self) -> Mapping[str, TargetRecord]:
+        return await self._do(
+            lambda engine: {name: TargetRecord(t.paused, t.state) for name, t in engine.targets().items()}
+        )
+
+    def counts(self) -> Counts:
+        return self._counts
+
+    async def backup(self, path: Path) -> None:
+        if self._path is None:
+            raise SpoolError("a spool in memory cannot be backed up")
+        spool = self._path
+
+        def copy() -> None:
+            with SpoolView(spool) as view:
+                view.backup(path)
+
+        await trio.to_thread.run_sync(copy)
+
+    def use(self, rules: Rules) -> None:
+        self._store.engine.rules = rules
+
+
+@asynccontextmanager
+async def open_spool(
+    path: Path,
+    rules: Rules,
+    wake: Wake,
+    now_ms: NowMs,
+    *,
+    inline: bool = False,
+    observe_commit: CommitObserver | None = None,
+) -> AsyncIterator[WrittenSpool]:
+    """Own the spool at `path` and run it; a start folds what the inbox holds, and nothing else.
+
+    Raises StartError (locked, unwritable; later: the disk failed twice) and SpoolError (a newer version).
+    `inline` works without a thread, for virtual time.
+    """
+    with own(path):
+        store = SqliteStore(path, rules, now_ms)
+        os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open in store.py
+        try:
+            async with _running(store, path, wake, now_ms, inline=inline, observe=observe_commit) as spool:
+                yield spool
+        finally:
+            store.close()
+
+
+@asynccontextmanager
+async def open_memory_spool(rules: Rules, wake: Wake, now_ms: NowMs) -> AsyncIterator[WrittenSpool]:
+    """A spool that forgets, for tests; always inline."""
+    async with _running(MemoryStore(rules), None, wake, now_ms, inline=True, observe=None) as spool:
+        yield spool
+
+
+@asynccontextmanager
+async def _running(
+    store: Store,
+    path: Path | None,
+    wake: Wake,
+    now_ms: NowMs,
+    *,
+    inline: bool,
+    observe: CommitObserver | None,
+) -> AsyncIterator[WrittenSpool]:
+    while _recover(store, now_ms()):
+        pass
+    spool = WrittenSpool(store, path, wake, observe)
+    writer = Writer(store, now_ms)
+    spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_watch, spool)
+            yield spool
+            nursery.cancel_scope.cancel()
+    finally:
+        spool.close()
+
+
+def _recover(store: Store, now_ms: int) -> bool:
+    more = False
+
+    def work(engine: Engine) -> None:
+        nonlocal more
+        more = engine.recover(now_ms)
+
+    store.transact(work)
+    return more
+
+
+async def _watch(spool: WrittenSpool) -> None:
+    await spool.failed.wait()
+    spool.raise_fatal()

@@ -1,0 +1,248 @@
+"""The shelf in SQLite: lanes as rows with a msgpack body, in WAL mode with every commit synced."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from functools import cache
+from hashlib import blake2b
+from importlib.resources import files
+from pathlib import Path
+
+import apsw
+import msgspec
+
+from mcp_ilert.errors import SpoolError
+from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.lane import Lane, State
+from mcp_ilert.spool.rank import Turns
+from mcp_ilert.spool.shelf import Placement, Row, TargetRow
+
+LANE = msgspec.msgpack.Decoder(Lane)
+TURNS = msgspec.msgpack.Decoder(Turns)
+SQLiteValue = None | int | float | str | bytes
+
+ENCODE = msgspec.msgpack.Encoder().encode
+APPLICATION_ID = 0x6D63706C
+CACHE_KIB = 16_384
+LEDGER = (
+    "accepted",
+    "fanned_out",
+    "delivered",
+    "coalesced",
+    "cancelled",
+    "digested",
+    "dropped_by_route",
+    "dropped_by_operator",
+    "dead",
+    "pending",
+    "lanes",
+)
+
+
+@cache
+def queries() -> Mapping[str, str]:
+    """The named statements of queries.sql."""
+    text = (files(__package__) / "queries.sql").read_text("utf-8")
+    parts = (part.split("\n", 1) for part in text.split("-- name: ")[1:])
+    return {name.strip(): sql.split(";", 1)[0] for name, sql in parts}
+
+
+@cache
+def migrations() -> Sequence[str]:
+    """The scripts of schema/, in order; a spool of version N has had the first N."""
+    folder = files(__package__) / "schema"
+    return [
+        f.read_text("utf-8")
+        for f in sorted(folder.iterdir(), key=lambda f: f.name)
+        if f.name.endswith(".sql")
+    ]
+
+
+def connect(path: Path | str) -> apsw.Connection:
+    """Open (or make) a spool file with the pragmas that the promises need, migrated to this version.
+
+    Raises SpoolError where the file is from a newer version, apsw.Error where it is damaged or unusable.
+    """
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_timeout(5_000)
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "fullfsync = ON",
+            "checkpoint_fullfsync = ON",
+            f"cache_size = -{CACHE_KIB}",
+            "wal_autocheckpoint = 2000",
+            "journal_size_limit = 67108864",
+            "temp_store = MEMORY",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+        migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrate(connection: apsw.Connection, path: Path | str) -> None:
+    """Bring the schema to this version, one script a transaction."""
+    found = int(connection.pragma("user_version"))
+    known = len(migrations())
+    if found > known:
+        raise SpoolError(
+            f"spool.path: {path} is of version {found}; this mcp-ilert knows {known}: "
+            "start the newer mcp-ilert again, or give another spool.path"
+        )
+    for version, script in enumerate(migrations()[found:], start=found + 1):
+        with connection:
+            connection.execute(script)
+            connection.execute(f"PRAGMA user_version = {version}")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+class SqliteShelf:
+    """A `Shelf` over one connection, which the writer alone uses."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self.connection = connection
+        self._sql = queries()
+        with connection:
+            self._hash_key = self._meta_bytes("hash_key") or self._make_hash_key()
+        self._unknown_until = int(self._meta("assume_unknown_until") or 0)
+
+    def _one(self, name: str, *values: SQLiteValue) -> tuple[SQLiteValue, ...] | None:
+        row: tuple[SQLiteValue, ...] | None = self.connection.execute(self._sql[name], values).fetchone()
+        return row
+
+    def _all(self, name: str, *values: SQLiteValue) -> list[tuple[SQLiteValue, ...]]:
+        rows: list[tuple[SQLiteValue, ...]] = self.connection.execute(self._sql[name], values).fetchall()
+        return rows
+
+    def _meta(self, name: str) -> SQLiteValue:
+        row = self._one("meta", name)
+        return row[0] if row else None
+
+    def _meta_bytes(self, name: str) -> bytes:
+        value = self._meta(name)
+        return value if isinstance(value, bytes) else b""
+
+    def _make_hash_key(self) -> bytes:
+        key = secrets.token_bytes(16)
+        self._one("meta_save", "hash_key", key)
+        return key
+
+    def _hash(self, key: str) -> int:
+        digest = blake2b(key.encode(), digest_size=8, key=self._hash_key).digest()
+        return int.from_bytes(digest, "little", signed=True)
+
+    # Ledger, targets, inbox ---------------------------------------------------------------------------------
+
+    def ledger(self) -> Counts:
+        row = self._one("ledger")
+        if row is None:
+            raise apsw.CorruptError("the ledger has no row")
+        return msgspec.convert(dict(zip(LEDGER, row, strict=True)), Counts)
+
+    def save_ledger(self, counts: Counts) -> None:
+        self._one("ledger_save", *(getattr(counts, term) for term in LEDGER))
+
+    def targets(self) -> Sequence[TargetRow]:
+        return [
+            TargetRow(number, name, bool(paused), state, TURNS.decode(turns) if turns else Turns())
+            for number, name, paused, state, turns in self.connection.execute(self._sql["targets"])
+        ]
+
+    def add_target(self, name: str) -> TargetRow:
+        row = self._one("target_add", name)
+        if row is None:
+            raise apsw.CorruptError("a target was not stored")
+        return TargetRow(msgspec.convert(row[0], int), name)
+
+    def save_target(self, target: TargetRow) -> None:
+        self._one("target_pause", target.paused, target.id)
+        self._one("target_state", target.state, target.id)
+        self._one("target_turns", ENCODE(target.turns), target.id)
+
+    def inbox(self) -> Sequence[tuple[int, bytes]]:
+        return list(self.connection.execute(self._sql["inbox"], (0,)))
+
+    def append(self, seq: int, events: int, blob: bytes) -> None:
+        self._one("inbox_add", seq, events, blob)
+
+    def trim(self, seq: int) -> None:
+        self._one("inbox_trim", seq)
+
+    # Lanes --------------------------------------------------------------------------------------------------
+
+    def find(self, key: str) -> Sequence[Row]:
+        found = (
+            Row(lane_id, target, LANE.decode(body))
+            for lane_id, target, body in self.connection.execute(self._sql["find"], (self._hash(key),))
+        )
+        return [row for row in found if row.lane.key.lower() == key]
+
+    def get(self, lane_id: int) -> Row | None:
+        for number, target, body in self.connection.execute(self._sql["get"], (lane_id,)):
+            return Row(number, target, LANE.decode(body))
+        return None
+
+    def add(self, target: int, lane: Lane, placement: Placement) -> Row:
+        row = self._one("add", self._hash(lane.key.lower()), target, *_columns(placement), ENCODE(lane))
+        if row is None:
+            raise apsw.CorruptError("a lane was not stored")
+        return Row(msgspec.convert(row[0], int), target, lane)
+
+    def save(self, row: Row, placement: Placement) -> None:
+        self._one("save", *_columns(placement), ENCODE(row.lane), row.id)
+
+    def remove(self, row: Row) -> None:
+        self._one("remove", row.id)
+
+    def extreme(
+        self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
+    ) -> tuple[int, int] | None:
+        name = "newest" if newest else "oldest"
+        for lane_id, oldest in self.connection.execute(self._sql[name], (state, target, severity, sent)):
+            return lane_id, oldest
+        return None
+
+    def alive(self, state: State, target: int) -> bool:
+        return self._one("any_alive", state, target) is not None
+
+    def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
+        return list(self.connection.execute(self._sql["soonest"], (state, target, limit)))
+
+    def promote(self, target: int, now_ms: int, limit: int) -> int:
+        return len(self._all("promote", target, now_ms, limit))
+
+    def leased(self, limit: int) -> Sequence[int]:
+        return [lane_id for (lane_id,) in self.connection.execute(self._sql["leased"], (limit,))]
+
+    def dead(self, after: int, limit: int) -> Sequence[int]:
+        return [lane_id for (lane_id,) in self.connection.execute(self._sql["dead"], (after, limit))]
+
+    def window(self, after: int, width: int) -> Sequence[Row]:
+        rows = self.connection.execute(self._sql["window"], (after, after + width))
+        return [Row(lane_id, target, LANE.decode(body)) for lane_id, target, body in rows]
+
+    def last(self) -> int:
+        row = self._one("last")
+        return msgspec.convert(row[0], int) if row else 0
+
+    def assume_unknown_until(self) -> int:
+        return self._unknown_until
+
+    def set_assume_unknown(self, until_ms: int) -> None:
+        """From now to `until_ms` a key without a record counts as unknown: a spool was set aside."""
+        self._one("meta_save", "assume_unknown_until", until_ms)
+        self._unknown_until = until_ms
+
+
+def _columns(placement: Placement) -> tuple[int, int, bool, int, int, int]:
+    return (
+        placement.state,
+        placement.severity,
+        placement.sent,
+        placement.oldest_ms,
+        placement.due_ms,
+        placement.letters,
+    )

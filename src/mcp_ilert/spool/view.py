@@ -1,0 +1,232 @@
+"""Looks into a spool file, whether a bridge runs on it or not, by a read-only connection."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import apsw
+import msgspec
+
+from mcp_ilert.clock import NowMs, wall_ms
+from mcp_ilert.errors import SpoolError
+from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.lane import Lane, Op, State
+from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
+
+PAGE = 2_000
+
+
+class OpView(msgspec.Struct, frozen=True):
+    """One operation of a lane."""
+
+    kind: Kind
+    severity: Severity
+    count: int
+    first_ms: int
+    last_ms: int
+    payload: bytes
+
+
+class LetterView(msgspec.Struct, frozen=True):
+    """One rejected dead letter."""
+
+    op: OpView
+    status: int
+    detail: str
+    correlation_id: str | None
+    at_ms: int
+    superseded: bool
+
+
+class LaneView(msgspec.Struct, frozen=True):
+    """One lane, as a person wants to see it."""
+
+    id: int
+    target: str
+    key: str
+    state: str
+    """idle, ready, backoff, leased or dead."""
+    remote: str
+    """none, open, closed or unknown."""
+    severity: Severity
+    attempts: int
+    rejections: int
+    due_ms: int
+    in_flight: OpView | None
+    waiting: tuple[OpView, ...]
+    letters: tuple[LetterView, ...]
+
+
+class TargetView(msgspec.Struct, frozen=True):
+    """One target as the spool knows it."""
+
+    name: str
+    paused: bool
+
+
+class Stats(msgspec.Struct, frozen=True):
+    """The spool at a glance."""
+
+    counts: Counts
+    targets: tuple[TargetView, ...]
+    oldest_ms: dict[str, int]
+    """When the oldest event that waits was accepted, by severity; absent where nothing waits."""
+    file_bytes: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """The conservation law, as counted and as recounted from the lanes, the inbox and the letters on disk."""
+
+    counts: Counts
+    recounted: Counts
+    error: int
+    """0 where the law holds with the recounted terms and these are the counted ones."""
+
+
+class SpoolView:
+    """A read-only look at the spool file at `path`; a context manager.
+
+    Raises SpoolError where there is no spool, it cannot be read, or it is of a newer version.
+    """
+
+    def __init__(self, path: Path, now_ms: NowMs = wall_ms) -> None:
+        self._path = path
+        self._now_ms = now_ms
+        self._sql = queries()
+        if not path.exists():
+            raise SpoolError(
+                f"spool: {path} does not exist: give the spool's file by --spool, or its config by --config"
+            )
+        try:
+            self._connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+            self._connection.set_busy_timeout(5_000)
+            version = int(self._connection.pragma("user_version"))
+        except apsw.Error as error:
+            raise SpoolError(f"spool: {path} cannot be read ({error})") from error
+        if version != len(migrations()):
+            raise SpoolError(
+                f"spool: {path} is of version {version}; this mcp-ilert knows {len(migrations())}: "
+                "start the bridge once to migrate an older one"
+            )
+        self._shelf = SqliteShelf(self._connection)
+        self._names = {t.id: t.name for t in self._shelf.targets()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def counts(self) -> Counts:
+        """The counters of the last commit."""
+        counts = self._shelf.ledger()
+        inbox = self._connection.execute(self._sql["inbox_events"]).get
+        return msgspec.structs.replace(counts, inbox=inbox)
+
+    def stats(self) -> Stats:
+        """Counters, targets, ages and size, of one moment."""
+        with self._connection:
+            targets = tuple(TargetView(t.name, t.paused) for t in self._shelf.targets())
+            oldest = {severity.name.lower(): ms for severity, ms in self.oldest().items()}
+            stats = Stats(self.counts(), targets, oldest, self._size())
+        return stats  # noqa: RET504 - apsw's block may swallow, as far as types know
+
+    def _size(self) -> int:
+        files = (self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def oldest(self) -> Mapping[Severity, int]:
+        """When the oldest event that waits alive was accepted, by severity; by index, whatever the backlog."""
+        found: dict[Severity, int] = {}
+        for target in self._shelf.targets():
+            for state in (State.READY, State.BACKOFF, State.LEASED):
+                for severity in Severity:
+                    for sent in (False, True):
+                        best = self._shelf.extreme(state, target.id, severity, sent=sent, newest=False)
+                        if best is not None:
+                            found[severity] = min(found.get(severity, best[1]), best[1])
+        return found
+
+    def lanes(self, limit: int, after: int = 0) -> list[LaneView]:
+        """Lanes in which something waits, is in flight or is dead by outage, by id above `after`."""
+        rows = self._connection.execute(self._sql["lanes"], (after, limit))
+        return [self._view(lane_id, target, LANE.decode(body)) for lane_id, target, body in rows]
+
+    def show(self, key: str) -> list[LaneView]:
+        """The lanes of a key, at every target."""
+        rows = self._shelf.find(key.strip().lower())
+        return [self._view(row.id, row.target, row.lane) for row in rows]
+
+    def dead(self, limit: int, after: int = 0) -> list[LaneView]:
+        """Lanes with dead letters, by outage or by rejection, by id above `after`."""
+        rows = (self._shelf.get(lane_id) for lane_id in self._shelf.dead(after, limit))
+        return [self._view(row.id, row.target, row.lane) for row in rows if row is not None]
+
+    def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
+        return LaneView(
+            lane_id,
+            self._names.get(target, str(target)),
+            lane.key,
+            lane.state(self._now_ms()).name.lower(),
+            lane.remote.name.lower(),
+            min((op.severity for op in _ops(lane)), default=Severity.LOW),
+            lane.attempts,
+            lane.rejections,
+            lane.due_ms,
+            _op_view(lane.flying) if lane.flying is not None else None,
+            tuple(map(_op_view, (*(r.letter.op for r in lane.returning), *lane.waiting))),
+            tuple(
+                LetterView(_op_view(x.op), x.status, x.detail, x.correlation_id, x.at_ms, x.superseded)
+                for x in lane.letters
+            ),
+        )
+
+    def audit(self) -> Audit:
+        """Recount the law from every row on disk, in one moment."""
+        with self._connection:
+            counts = self.counts()
+            pending, dead, lanes = counts.inbox, 0, 0
+            last: int | None = 0
+            while last is not None:
+                last, page = None, last
+                rows = self._connection.execute(self._sql["all_lanes"], (page, PAGE))
+                for lane_id, _target, _state, body in rows:
+                    lane = LANE.decode(body)
+                    pending += lane.pending()
+                    dead += lane.dead_count()
+                    lanes += bool(lane.pending())
+                    last = lane_id
+        recounted = msgspec.structs.replace(counts, pending=pending, dead=dead, lanes=lanes)
+        return Audit(counts, recounted, recounted.error() or int(recounted != counts))
+
+    def backup(self, path: Path) -> None:
+        """Copy the spool of one moment to `path`, mode 0600, synced; the file must not exist yet."""
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+            copy = apsw.Connection(str(path))
+            try:
+                with copy.backup("main", self._connection, "main") as backup:
+                    backup.step(-1)
+                copy.execute("PRAGMA journal_mode = DELETE")
+            finally:
+                copy.close()
+        except FileExistsError as error:
+            raise SpoolError(f"backup: {path} exists already: give the path of a new file") from error
+        except (OSError, apsw.Error) as error:
+            raise SpoolError(f"backup: {path} cannot be written ({error})") from error
+
+
+def _ops(lane: Lane) -> tuple[Op, ...]:
+    return lane.waiting if lane.flying is None else (lane.flying, *lane.waiting)
+
+
+def _op_view(op: Op) -> OpView:
+    return OpView(op.kind, op.severity, op.count, op.first_ms, op.last_ms, op.payload)
