@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from mcp_ilert.clock import NowMs
 from mcp_ilert.decode.bodies import split
 from mcp_ilert.decode.lines import Line, Lines, Overlong
-from mcp_ilert.decode.native import check, decode_event
+from mcp_ilert.decode.native import check
 from mcp_ilert.decode.text import check_text
 from mcp_ilert.errors import (
     InvalidEventError,
@@ -203,7 +203,7 @@ class _Batch:
         """Add an event whose text has been checked, or raise."""
         if len(payload) > self._max_event_bytes:
             raise _too_large(self._max_event_bytes)
-        event = decode_event(payload) if self._mapper.needs_extra else check(payload)
+        event = check(payload)
         self._authorise(event)
         self.entries.append(self._mapper.entry(event, payload, self._now_ms))
 

@@ -10,16 +10,12 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from mcp_ilert._fast.mapping import EXTRA, FIELD, LABEL, LITERAL, Rule, Table
+from mcp_ilert._fast.mapping import FIELD, LABEL, LITERAL, Rule, Table
 from mcp_ilert.errors import InvalidEventError
 from mcp_ilert.events import DROP, KIND_OF_STATUS, Entry, Event, Severity
 
 DEFAULT_TARGET: Final = "default"
 DEFAULT_INCIDENT_TARGET: Final = "default-incident"
-NATIVE_FIELDS: Final = frozenset(
-    {"mcp_id", "source", "summary", "priority", "details", "status", "timestamp"}
-)
-"""What a template may name without more decoding; any other name is a field that we do not know."""
 
 
 class Match(Protocol):
@@ -94,10 +90,9 @@ class Mapper:
 
     def __init__(self, rules: Rules) -> None:
         parts = template_parts(rules.mapping.alert_key)
-        self.needs_extra = any(kind == EXTRA for kind, _ in parts)
-        """Whether `entry` wants events with their unknown fields, for the template names one."""
         self.key_fallbacks = 0
         """Events so far that lacked a field of the template, and got {mcp_id} as their key."""
+        self._names_severity = (FIELD, "severity") in parts
         self._plain_key = parts == ((FIELD, "mcp_id"),)
         self._routes = [_route(route) for route in rules.routes]
         self._default = Route()
@@ -113,7 +108,12 @@ class Mapper:
                 route = self._routes[found]
                 target = DROP if route.drop else route.target
         return Entry(
-            now_ms, KIND_OF_STATUS[event.status], Severity(severity), target, self._key(event), payload
+            now_ms,
+            KIND_OF_STATUS[event.status],
+            Severity(severity),
+            target,
+            self._key(event, severity),
+            payload,
         )
 
     def severity(self, event: Event) -> Severity:
@@ -128,7 +128,9 @@ class Mapper:
         found = self._table.first(event.source, event.tags, severity, event.labels)
         return self._default if found < 0 else self._routes[found]
 
-    def _key(self, event: Event) -> str:
+    def _key(self, event: Event, severity: int) -> str:
+        if self._names_severity:  # the class that we found, not the word (if any) that a dialect gave
+            event = msgspec.structs.replace(event, severity=Severity(severity).name.lower())
         key = event.mcp_id if self._plain_key else self._table.key(event)
         if key is None:
             self.key_fallbacks += 1
@@ -205,4 +207,4 @@ def template_parts(template: str) -> tuple[tuple[int, str], ...]:
 def _placeholder(name: str) -> tuple[int, str]:
     if name.startswith("labels."):
         return LABEL, name.removeprefix("labels.")
-    return (FIELD if name in NATIVE_FIELDS else EXTRA), name
+    return FIELD, name

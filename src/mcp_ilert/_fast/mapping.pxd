@@ -18,6 +18,3 @@ cdef class Table:
     cpdef int severity(self, object priority, object word) except? -1
     cpdef int first(self, str source, tuple tags, int severity, dict labels) except? -2
     cpdef object key(self, object event)
-
-
-cpdef object fact(object event, int kind, str name)

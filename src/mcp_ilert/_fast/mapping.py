@@ -7,14 +7,11 @@ condition out (None, empty, 0) takes whatever the event says there.
 
 from collections.abc import Callable
 
-import msgspec
-
 from mcp_ilert.events import Event
 
 LITERAL = 0
 FIELD = 1
 LABEL = 2
-EXTRA = 3
 
 
 class Rule:
@@ -93,35 +90,15 @@ class Table:
             if kind == LITERAL:
                 text += name
                 continue
-            value = fact(event, kind, name)
+            value = _text(getattr(event, name)) if kind == FIELD else event.labels.get(name)
             if value is None:
                 return None
             text += value
         return text
 
 
-def fact(event: Event, kind: int, name: str) -> str | None:
-    """What the event says in a field, as text; None where it says nothing that is a text or a number."""
-    value = None
-    if kind == FIELD:
-        value = getattr(event, name)
-    elif kind == LABEL:
-        value = event.labels.get(name)
-    else:
-        value = event.extra.get(name)
+def _text(value: object) -> str | None:
+    """A text or a number as text; None for what is neither."""
     if isinstance(value, str):
         return value
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, msgspec.Raw):
-        return _scalar(bytes(value))
-    return None
-
-
-def _scalar(json: bytes) -> str | None:
-    """A string or a number as text, digits kept; None for an object, an array, a null, true and false."""
-    if json.startswith(b'"'):
-        return msgspec.json.decode(json, type=str)
-    if json[:1] in b"-0123456789":
-        return json.decode()
-    return None
+    return str(value) if isinstance(value, int) else None

@@ -202,7 +202,7 @@ def warnings(settings: Settings) -> list[str]:
     if drain + grace >= CONTAINER_PATIENCE_SECONDS:
         lines.append(
             f"delivery.shutdown_grace_seconds: {grace:g}, with listen.drain_seconds {drain:g} that makes"
-            f" {drain + grace:g} s; container runtimes kill after {CONTAINER_PATIENCE_SECONDS} s unless told otherwise"
+            f" {drain + grace:g} s; container runtimes kill after {CONTAINER_PATIENCE_SECONDS} s by default"
         )
     lines += [
         f"auth.tokens[{i}].token: shorter than {SHORT_TOKEN} characters; it can be guessed"

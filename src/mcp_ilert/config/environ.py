@@ -4,10 +4,11 @@ import re
 from collections.abc import Mapping
 
 import msgspec
-from msgspec.inspect import Metadata, StructType, Type
+from msgspec.inspect import StructType
 
 from mcp_ilert.config.kinds import did_you_mean
 from mcp_ilert.config.read import parse_value
+from mcp_ilert.config.shape import bare
 from mcp_ilert.config.show import show_key
 
 PREFIX = "MCP_ILERT__"
@@ -95,13 +96,3 @@ def _put(
     if other in kinds and not isinstance(into.get(other), Override):
         into.pop(other, None)
     return None
-
-
-def bare(kind: Type) -> Type:
-    """The kind without its description, and without null where there is one other."""
-    if isinstance(kind, Metadata):
-        return bare(kind.type)
-    if isinstance(kind, msgspec.inspect.UnionType):
-        others = [one for one in kind.types if not isinstance(one, msgspec.inspect.NoneType)]
-        return bare(others[0])
-    return kind

@@ -8,9 +8,10 @@ import msgspec
 from msgspec.inspect import StructType
 
 from mcp_ilert.config.check import faults
-from mcp_ilert.config.environ import bare, overridden
+from mcp_ilert.config.environ import overridden
 from mcp_ilert.config.model import Settings
 from mcp_ilert.config.read import parse_bytes, read_file
+from mcp_ilert.config.shape import bare
 from mcp_ilert.config.show import clean, kind_of
 from mcp_ilert.config.walk import Spot, Walk
 from mcp_ilert.errors import ConfigError

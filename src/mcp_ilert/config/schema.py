@@ -6,11 +6,10 @@ from typing import Any, cast
 import msgspec
 from msgspec.inspect import CustomType, DictType, Field, IntType, Metadata, StructType, VarTupleType
 
-from mcp_ilert.config.environ import bare
 from mcp_ilert.config.kinds import SEVERITY_WORDS
 from mcp_ilert.config.model import Settings
 from mcp_ilert.config.secret import Secret
-from mcp_ilert.config.walk import default_of
+from mcp_ilert.config.shape import bare, default_of, later_feature
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{"}
@@ -56,7 +55,7 @@ def _structs(root: StructType) -> Iterator[StructType]:
 
 
 def _finished(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
-    """The property with what msgspec leaves out: computed defaults, keys of maps, `${NAME}`, what comes later."""
+    """The property with what msgspec leaves out: defaults, keys of maps, `${NAME}`, what comes later."""
     kind = bare(field.type)
     if isinstance(kind, StructType):
         note = {"description": schema["description"]} if "description" in schema else {}
@@ -71,8 +70,7 @@ def _finished(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
         schema["default"] = ""
     elif not field.required:
         schema["default"] = msgspec.to_builtins(default_of(field), str_keys=True)
-    later = (field.type.extra or {}).get("later") if isinstance(field.type, Metadata) else None
-    if later:
+    if later := later_feature(field.type):
         schema["description"] += f" Not in this version yet ({later}); leave it at its default."
     return schema
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from msgspec import NODEFAULT
 from msgspec.inspect import (
     AnyType,
     BoolType,
@@ -22,7 +21,6 @@ from msgspec.inspect import (
     IntType,
     LiteralType,
     Metadata,
-    NoneType,
     StrType,
     StructType,
     Type,
@@ -30,10 +28,19 @@ from msgspec.inspect import (
     VarTupleType,
 )
 
-from mcp_ilert.config.environ import PREFIX, Override, bare, expand
+from mcp_ilert.config.environ import PREFIX, Override, expand
 from mcp_ilert.config.files import file_problem, read_secret
 from mcp_ilert.config.kinds import did_you_mean, one_of
 from mcp_ilert.config.secret import Secret
+from mcp_ilert.config.shape import (
+    bare,
+    bears_secret,
+    default_of,
+    expectation,
+    later_feature,
+    not_null,
+    placeholder,
+)
 from mcp_ilert.config.show import kind_of, show, show_key
 
 MOST_ITEMS = 10_000
@@ -91,7 +98,7 @@ class Walk:
                 spot = msgspec.structs.replace(spot, hidden=spot.hidden or "hidden" in hints)
                 return self.value(kind.type, raw, spot, hints)
             case UnionType():
-                return None if raw is None else self.value(_not_null(kind), raw, spot, hints)
+                return None if raw is None else self.value(not_null(kind), raw, spot, hints)
             case StructType():
                 return self._struct(kind, raw, spot)
             case VarTupleType():
@@ -154,7 +161,7 @@ class Walk:
                 return default_of(field)
             self._problem(here, f"missing; expected {expectation(field.type)}")
             return placeholder(field.type)
-        later = _later(field.type)
+        later = later_feature(field.type)
         if later and given is not None:
             return self._not_yet(field, given, here, later)
         value = self.value(field.type, given, here, {})
@@ -287,62 +294,6 @@ class Walk:
             return given
         value = self._usable(text, Spot(f"{spot.path}_file"))
         return given if isinstance(value, Broken) else value
-
-
-# What the model's types say -----------------------------------------------------------------------------
-
-
-def expectation(kind: Type) -> str:
-    """What a value of this kind is, in words."""
-    if isinstance(kind, Metadata) and (kind.extra or {}).get("expects"):
-        return str((kind.extra or {})["expects"])
-    plain = bare(kind)
-    if isinstance(kind, Metadata) and kind.type is not plain:
-        return expectation(kind.type)
-    if isinstance(plain, LiteralType):
-        return f"one of {', '.join(str(word) for word in plain.values)}"
-    words: dict[type, str] = {StrType: "a text", IntType: "a whole number", FloatType: "a number"}
-    return words.get(type(plain), "a value")
-
-
-def default_of(field: Field) -> Any:
-    return field.default if field.default is not NODEFAULT else field.default_factory()
-
-
-def placeholder(kind: Type) -> Any:
-    """A harmless value of this kind, in place of one that is broken."""
-    match bare(kind):
-        case StructType() as struct:
-            return struct.cls(
-                **{field.name: placeholder(field.type) for field in struct.fields if field.required}
-            )
-        case LiteralType(values=values):
-            return values[0]
-        case IntType():
-            return 0
-    return ""
-
-
-def bears_secret(kind: Type) -> bool:
-    """Whether a secret has its place in a value of this kind, so that the value is never shown."""
-    match bare(kind):
-        case CustomType() | AnyType():
-            return True
-        case StructType(fields=fields):
-            return any(bears_secret(field.type) for field in fields)
-        case VarTupleType(item_type=item):
-            return bears_secret(item)
-        case DictType(value_type=item):
-            return bears_secret(item)
-    return False
-
-
-def _later(kind: Type) -> str | None:
-    return (kind.extra or {}).get("later") if isinstance(kind, Metadata) else None
-
-
-def _not_null(kind: UnionType) -> Type:
-    return next(one for one in kind.types if not isinstance(one, NoneType))
 
 
 def _wanted(override: Override, kind: Type) -> object:

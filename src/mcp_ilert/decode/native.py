@@ -29,22 +29,22 @@ Tags = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_TAGS)]
 Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 
 
-class _Link(msgspec.Struct, frozen=True):
+class LinkIn(msgspec.Struct, frozen=True):
     href: Annotated[str, msgspec.Meta(min_length=1)]
     text: str | None = None
 
 
-Links = Annotated[tuple[_Link, ...], msgspec.Meta(max_length=MAX_LINKS)]
+Links = Annotated[tuple[LinkIn, ...], msgspec.Meta(max_length=MAX_LINKS)]
 
 
-class _Wire(msgspec.Struct, frozen=True):
+class EventIn(msgspec.Struct, frozen=True):
     """What a door decodes. `details` stays raw: either form is kept as it came."""
 
     mcp_id: ShortText
     source: ShortText
     summary: Summary
     priority: Integer | None = None
-    details: msgspec.Raw = msgspec.Raw()
+    details: msgspec.Raw = msgspec.field(default_factory=msgspec.Raw)
     tags: Tags | None = None
     status: Status | None = None
     timestamp: str | None = None
@@ -52,10 +52,10 @@ class _Wire(msgspec.Struct, frozen=True):
     labels: Labels | None = None
 
 
-KNOWN: Final = frozenset(_Wire.__struct_fields__)
+KNOWN: Final = frozenset(EventIn.__struct_fields__)
 REQUIRED: Final = ("mcp_id", "source", "summary")
 
-_wire = msgspec.json.Decoder(_Wire)
+_wire = msgspec.json.Decoder(EventIn)
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _text = msgspec.json.Decoder(str)
