@@ -379,3 +379,21 @@ async def test_a_dead_lane_is_a_probe_only_where_allowed_and_due(world: World) -
     assert leased.agenda["default"].next_revive_ms == T0 + 1_000
     leased = await world.spool.lease([Want("default", 1, 1, probe=True, probe_dead=True)], {}, world.clock())
     assert [(d.key, d.revivals) for d in leased.deliveries] == [("evt-1", 1)]
+
+
+async def test_in_a_storm_the_oldest_lane_and_the_newest_have_their_tokens(world: World) -> None:
+    day = 86_400_000
+    await world.put(entry("A", "old and low", at=T0 - 1_000, severity=Severity.LOW))
+    await world.put(*(entry("A", f"storm-{i}", at=T0 - day + i) for i in range(15)))
+    await world.put(entry("A", "new fire", at=T0))
+    order = [d.key for d in await world.lease(tokens=10)]
+    assert order[4] == "new fire"
+    assert order[9] == "storm-8"  # the oldest of all: the storm's
+
+
+async def test_a_critical_event_in_the_middle_of_a_storm_takes_the_next_token(world: World) -> None:
+    await world.put(*(entry("A", f"storm-{i}", at=T0 - 1_000) for i in range(15)))
+    for _ in range(4):
+        await world.lease()
+    await world.put(entry("A", "fire", severity=Severity.CRITICAL))
+    assert [d.key for d in await world.lease()] == ["fire"]
