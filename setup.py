@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
 
 PURE = os.environ.get("MCP_ILERT_PURE") == "1"
 REQUIRED = os.environ.get("MCP_ILERT_REQUIRE_FAST") == "1"
@@ -24,27 +23,8 @@ def extension(path: str) -> Extension:
     return Extension(
         "mcp_ilert._fast." + Path(path).stem,
         [path],
-        optional=not REQUIRED,  # setuptools then does not miss it when it gathers what was built
         extra_compile_args=["-O3", "-fvisibility=hidden"] if os.name == "posix" else [],
     )
-
-
-class BuildFast(build_ext):  # type: ignore[misc]  # setuptools has no types
-    """Goes on where a module cannot be compiled: `optional` alone does not cover a compiler that cannot be run."""
-
-    def build_extension(self, ext: Extension) -> None:
-        try:
-            super().build_extension(ext)
-        except Exception as error:  # what is raised differs between the versions of setuptools
-            if REQUIRED:
-                raise
-            warn(
-                f"{ext.name} could not be compiled ({type(error).__name__}); it runs as plain Python, slower"
-            )
-
-
-def warn(line: str) -> None:
-    print(f"warning: {line}", file=sys.stderr)  # noqa: T201 - a build talks on stderr
 
 
 def extensions() -> list[Extension]:
@@ -55,14 +35,16 @@ def extensions() -> list[Extension]:
     except ImportError:
         if REQUIRED:
             raise
-        warn("Cython is not installed; mcp_ilert._fast runs as plain Python, slower")
+        print("warning: Cython is not installed; mcp_ilert._fast runs as plain Python", file=sys.stderr)  # noqa: T201
         return []
     built: list[Extension] = cythonize(  # type: ignore[no-untyped-call]  # Cython has no types for it
         [extension(path) for path in sources()], language_level=3, build_dir="build/cython"
     )
+    for module in built:
+        module.optional = not REQUIRED  # setuptools then only warns; cythonize would not keep it
     return built
 
 
 if PURE and REQUIRED:
     sys.exit("MCP_ILERT_PURE=1 and MCP_ILERT_REQUIRE_FAST=1 contradict each other; set one of them")
-setup(ext_modules=extensions(), cmdclass={"build_ext": BuildFast})
+setup(ext_modules=extensions())

@@ -81,10 +81,18 @@ def test_without_a_compiler_the_build_warns_and_goes_on_in_plain_python(tree: Pa
     built = build_wheel(tree, CC=cc)
     assert built.returncode == 0, built.stdout
     for name in FAST:
-        assert f"warning: mcp_ilert._fast.{name} could not be compiled" in built.stdout
+        assert f'building extension "mcp_ilert._fast.{name}" failed' in built.stdout
     _, files = contents(tree)
     assert compiled(files) == []
     assert {f"mcp_ilert/_fast/{name}.py" for name in FAST} <= files
+
+
+def test_without_a_compiler_an_editable_build_goes_on_too(tree: Path) -> None:
+    made = run(
+        tree, "-c", "from setuptools import build_meta; build_meta.build_editable('dist')", CC="/bin/false"
+    )
+    assert made.returncode == 0, made.stdout
+    assert not list(tree.rglob(f"*{SUFFIX}"))
 
 
 def test_a_build_that_requires_the_fast_modules_fails_without_a_compiler(tree: Path) -> None:
