@@ -2,7 +2,7 @@
 
 import click
 
-from mcp_ilert.cli import audit, queue, send, serve
+from mcp_ilert.cli import audit, demo, queue, sandbox, send, serve
 from mcp_ilert.cli.common import Readable
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -30,7 +30,7 @@ def cli() -> None:
     pass
 
 
-for _module in (serve, send, queue, audit):
+for _module in (serve, demo, send, queue, audit, sandbox):
     for _command in _module.commands:
         cli.add_command(_command)
 

@@ -45,6 +45,10 @@ class Readable(click.Group):
             raise Misuse(error.problems) from None
         except McpIlertError as error:
             raise Failure([str(error)]) from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a mistake of ours is a line, too
+            raise Failure([words_of(error)]) from None
 
 
 def run_trio(main: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
@@ -54,11 +58,24 @@ def run_trio(main: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
     try:
         return trio.run(main, *args)
     except BaseExceptionGroup as group:
-        for kind in (McpIlertError, click.ClickException, KeyboardInterrupt):
+        for kind in (McpIlertError, click.ClickException, KeyboardInterrupt, BrokenPipeError):
             found = first_of(group, kind)
             if found is not None:
                 raise found from None
         raise
+
+
+def words_of(error: BaseException) -> str:
+    """An error as one line; of an unexpected one also where it was raised."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, McpIlertError):
+        return str(error)
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f" at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace is not None else ""
+    return f"this is a mistake in mcp-ilert: {type(error).__name__}: {error}{where}".replace("\n", " ")
 
 
 def first_of(error: BaseException, kind: type[BaseException]) -> BaseException | None:

@@ -1,12 +1,13 @@
 """`mcp-ilert serve`: runs the bridge until a signal ends it."""
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from mcp_ilert.cli.common import run_trio
+from mcp_ilert.cli.common import RUNTIME, run_trio, words_of
 from mcp_ilert.cli.locate import FILE
 
 if TYPE_CHECKING:
@@ -35,15 +36,27 @@ def serve(config: Path) -> None:
 
 
 async def _run(settings: "Settings", load: "Load") -> None:
-    from mcp_ilert.cli.life import live  # noqa: PLC0415 - heavy
+    import structlog  # noqa: PLC0415 - heavy
+
+    from mcp_ilert.cli.life import live  # noqa: PLC0415
     from mcp_ilert.service import open_service  # noqa: PLC0415
 
+    started = False
+
     async def serving(life: "Life") -> None:
+        nonlocal started
         async with open_service(settings, load=load) as service:
+            started = True
             life.started(service.ask_reload)
             await life.stopping.wait()
 
-    await live(serving)
+    try:
+        await live(serving)
+    except Exception as error:
+        if not started:
+            raise
+        structlog.get_logger().critical("the bridge failed and ends", error=words_of(error))
+        sys.exit(RUNTIME)
 
 
 commands = (serve,)

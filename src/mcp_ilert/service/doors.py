@@ -25,6 +25,7 @@ class Doors:
     def __init__(self, service: Service) -> None:
         """Raises StartError where a port or a certificate cannot be used."""
         settings = service.settings
+        self._closed = trio.Event()
         self._tls = tls_of(settings)
         self._app = _app(service)
         self._server = _event_server(settings, self._app, self._tls_now if self._tls else None)
@@ -39,15 +40,17 @@ class Doors:
     async def serve(
         self, grace_seconds: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
-        """Serve the doors until `stop`, and the metrics until cancelled."""
+        """Serve the doors until `close`, and the metrics until cancelled."""
         async with trio.open_nursery() as nursery:
             if self._metrics is not None:
                 await nursery.start(self._metrics.serve, 0.0)
             await self._server.serve(grace_seconds, task_status=task_status)
+            self._closed.set()
 
-    def stop(self) -> None:
-        """Accept no more; what is being read may end."""
+    async def close(self) -> None:
+        """Accept no more, and return once what is being read has ended, or its time is up."""
         self._server.stop()
+        await self._closed.wait()
 
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""

@@ -49,7 +49,7 @@ async def open_service(
     observe = metrics.commit_seconds.observe
     async with open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe) as spool:
         metrics.watch(spool.counts, oldest_at(path, now_ms))
-        service = Service(settings, path, spool, mapper, metrics, now_ms, attempted)
+        service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
         doors = Doors(service)
         targets = targets_of(settings, mapper, attempted)
         metrics.use_targets(targets)
@@ -91,5 +91,5 @@ async def _end(service: Service, dispatcher: Dispatcher, doors: Doors) -> None:
     log.info("shutting down", drain_seconds=settings.listen.drain_seconds)
     await trio.sleep(settings.listen.drain_seconds)
     async with trio.open_nursery() as ending:
-        ending.start_soon(doors.stop)
+        ending.start_soon(doors.close)
         ending.start_soon(dispatcher.drain, settings.delivery.shutdown_grace_seconds)

@@ -46,6 +46,7 @@ class Service:
         spool: Spool,
         mapper: Mapper,
         metrics: Metrics,
+        *,
         now_ms: NowMs,
         attempted: Attempted | None,
     ) -> None:

@@ -66,6 +66,9 @@ class DemoLog:
         """Attempts so far, those no longer kept included."""
         self.storm_total = 0
         self.storm_sent = 0
+        self.storm_keys = 0
+        self.storm_seconds: float | None = None
+        """How long it took to send, once it is sent."""
 
     def add(self, made: Attempt) -> None:
         self.attempts.append(made)

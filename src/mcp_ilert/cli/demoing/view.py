@@ -103,11 +103,22 @@ def line(made: Attempt) -> str:
     return f"{clock(made.at_ms)} {words} → {made.answer} after {delay(made.after_ms)}"
 
 
+def storm_line(log: DemoLog) -> str:
+    sent = f"storm: {log.storm_sent:,} of {log.storm_total:,} events over {log.storm_keys} alert keys sent"
+    return sent if log.storm_seconds is None else f"{sent} in {log.storm_seconds:.1f} s"
+
+
 def summary_line(counts: Counts) -> str:
-    return (
-        f"{counts.accepted:,} accepted = {counts.delivered:,} delivered + {counts.coalesced:,} coalesced"
-        f" + {counts.cancelled:,} cancelled + {counts.dead:,} dead + {counts.pending:,} still waiting"
-    )
+    """The conservation law of the demo; terms that are seldom anything are left out while they are 0."""
+    terms = [
+        (counts.delivered, "delivered"),
+        (counts.coalesced, "coalesced"),
+        (counts.cancelled, "cancelled"),
+        (counts.pending, "still waiting"),
+    ]
+    dropped = counts.dropped_by_operator + counts.dropped_by_route
+    terms += [(number, name) for number, name in ((counts.dead, "dead"), (dropped, "dropped")) if number]
+    return f"{counts.accepted:,} accepted = " + " + ".join(f"{number:,} {name}" for number, name in terms)
 
 
 def clock(at_ms: int) -> str:
