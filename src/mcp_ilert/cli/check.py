@@ -133,8 +133,8 @@ def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict
         return _unclear("ilert.api_key", status, base)
     if separate:
         return Verdict(
-            f"ilert.api_key: iLert does not take it as an account key ({status}); if it is an integration key,"
-            " it belongs in ilert.webhook_key",
+            f"ilert.api_key: iLert does not take it as an account key ({status});"
+            " an integration key belongs in ilert.webhook_key",
             CONFIGURATION,
         )
     return Verdict(f"ilert.api_key: no account key ({status}); it may be an integration key: {ONLY_AN_EVENT}")
@@ -145,7 +145,8 @@ def _integration_verdict(path: str, status: int | str) -> Verdict:
         return Verdict(f"{path}: iLert knows its alert source")
     if status in {400, 403, 404}:
         return Verdict(
-            f"{path}: iLert shows the account key no alert source with it ({status}); expected an integration key",
+            f"{path}: iLert shows the account key no alert source with it ({status});"
+            " expected an integration key",
             CONFIGURATION,
         )
     return _unclear(path, status, "iLert")
@@ -153,4 +154,4 @@ def _integration_verdict(path: str, status: int | str) -> Verdict:
 
 def _unclear(path: str, status: int | str, where: str) -> Verdict:
     what = f"answered {status}" if isinstance(status, int) else f"cannot be asked: {status}"
-    return Verdict(f"{path}: unknown, for {where} {what}", RUNTIME)
+    return Verdict(f"{path}: not known to work: {where} {what}", RUNTIME)
