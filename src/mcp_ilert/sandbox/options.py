@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that can be chosen about a sandbox."""
 
-    sources: tuple[Source, ...] = (Source(),)
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(min_length=1)] = (Source(),)
     api_keys: tuple[str, ...] = (API_KEY,)
     heartbeat_keys: tuple[str, ...] = (HEARTBEAT_KEY,)
     legacy_heartbeat_keys: tuple[str, ...] = (LEGACY_HEARTBEAT_KEY,)
