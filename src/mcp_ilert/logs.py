@@ -30,6 +30,7 @@ _RESERVED = ("timestamp", "level", "event")
 _HARMFUL = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _SIMPLE = re.compile(r"[^\s\"'=\\{}\[\]]+")
 
 Now = Callable[[], float]
@@ -71,7 +72,7 @@ def configure(
 
 
 def debugging() -> bool:
-    """Whether debug records are written; much cheaper than a record that is not, for what is done per event."""
+    """Whether debug records are written; to ask costs less than a record that is not."""
     return logging.getLogger().isEnabledFor(logging.DEBUG)
 
 
@@ -84,10 +85,10 @@ class Lines:
     def msg(self, line: str) -> None:
         stream = self._stream if self._stream is not None else sys.stderr
         try:
-            try:
-                stream.write(f"{line}\n")
-            except UnicodeEncodeError:
-                stream.write(f"{line.encode('ascii', 'backslashreplace').decode('ascii')}\n")
+            # stderr's own way with what its encoding lacks, `\\xf6`, is no JSON.
+            if (getattr(stream, "encoding", None) or "utf-8").lower() not in {"utf-8", "utf8"}:
+                line = _NOT_ASCII.sub(lambda found: json.dumps(found.group())[1:-1], line)
+            stream.write(f"{line}\n")
             stream.flush()
         except (OSError, ValueError, AttributeError):  # EPIPE or full disk; closed; no stderr at all
             return

@@ -121,9 +121,15 @@ def _get(client: httpx.Client, url: str, key: Secret) -> int | str:
     except httpx.TimeoutException:
         return "no answer in time (ilert.timeout_seconds)"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        # The cause's own text may hold the URL, and so a key; an OSError's does not.
-        cause = error.__cause__.__cause__ if error.__cause__ is not None else None
-        return f"{type(error).__name__}{f' ({cause.strerror})' if isinstance(cause, OSError) else ''}"
+        return f"{type(error).__name__}{_system_reason(error)}"
+
+
+def _system_reason(error: BaseException) -> str:
+    """What the system said, if it was the system. httpx's own texts may hold the URL, and so a key."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict:
@@ -133,8 +139,8 @@ def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict
         return _unclear("ilert.api_key", status, base)
     if separate:
         return Verdict(
-            f"ilert.api_key: iLert does not take it as an account key ({status}); if it is an integration key,"
-            " it belongs in ilert.webhook_key",
+            f"ilert.api_key: iLert does not take it as an account key ({status});"
+            " an integration key belongs in ilert.webhook_key",
             CONFIGURATION,
         )
     return Verdict(f"ilert.api_key: no account key ({status}); it may be an integration key: {ONLY_AN_EVENT}")
@@ -145,7 +151,8 @@ def _integration_verdict(path: str, status: int | str) -> Verdict:
         return Verdict(f"{path}: iLert knows its alert source")
     if status in {400, 403, 404}:
         return Verdict(
-            f"{path}: iLert shows the account key no alert source with it ({status}); expected an integration key",
+            f"{path}: iLert shows the account key no alert source with it ({status});"
+            " expected an integration key",
             CONFIGURATION,
         )
     return _unclear(path, status, "iLert")
@@ -153,4 +160,4 @@ def _integration_verdict(path: str, status: int | str) -> Verdict:
 
 def _unclear(path: str, status: int | str, where: str) -> Verdict:
     what = f"answered {status}" if isinstance(status, int) else f"cannot be asked: {status}"
-    return Verdict(f"{path}: unknown, for {where} {what}", RUNTIME)
+    return Verdict(f"{path}: not known to work: {where} {what}", RUNTIME)

@@ -127,7 +127,8 @@ def event_line(received: Received) -> "Text":
 
     moment = datetime.fromtimestamp(received.at, tz=UTC).astimezone()
     good = 200 <= received.status < 300 and received.fault is None
-    answer = str(received.status) if received.fault is None else f"{received.status} {received.fault}"
+    fault = "fault" if received.fault == "status" else received.fault or ""
+    answer = f"{received.status} {fault}"
     rank = "" if received.priority is None else f"{received.priority}/{received.severity or '-'}"
     return Text.assemble(
         (moment.strftime("%H:%M:%S"), "dim"),

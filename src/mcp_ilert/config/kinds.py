@@ -36,8 +36,9 @@ def about(text: str, *, later: str | None = None) -> Meta:
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     """`; did you mean "x"?`, or nothing where nothing is near."""
-    near = difflib.get_close_matches(str(word)[:100].lower(), list(known), n=1)
-    return f'; did you mean "{near[0]}"?' if near else ""
+    spelled = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(word)[:100].lower(), list(spelled), n=1)
+    return f'; did you mean "{spelled[near[0]]}"?' if near else ""
 
 
 def one_of(words: Iterable[str], given: str) -> str | None:

@@ -69,7 +69,7 @@ def _finished(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
     if isinstance(kind, CustomType):
         schema["default"] = ""
     elif not field.required:
-        schema["default"] = msgspec.to_builtins(default_of(field), str_keys=True)
+        schema["default"] = msgspec.json.decode(msgspec.json.encode(default_of(field)))
     if later := later_feature(field.type):
         schema["description"] += f" Not in this version yet ({later}); leave it at its default."
     return schema

@@ -6,13 +6,10 @@ import re
 
 LONGEST = 60
 _PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]{1,60}")
-_HIDDEN = re.compile(r"[\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def show(value: object) -> str:
     """The value as an operator would write it; of lists, mappings and the like only what they are."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
     if value is None or isinstance(value, bool | float) or value in ([], {}):
         return json.dumps(value)  # NaN and Infinity included, as these words
     if isinstance(value, int):
@@ -44,7 +41,7 @@ def quoted(text: str) -> str:
 
 def clean(text: str) -> str:
     """The text without anything that could break or hide a line."""
-    return _HIDDEN.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text)
 
 
 def show_key(key: object) -> str:

@@ -44,6 +44,7 @@ from mcp_ilert.config.shape import (
 from mcp_ilert.config.show import kind_of, show, show_key
 
 MOST_ITEMS = 10_000
+ENOUGH_HINTS = 100
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -147,7 +148,7 @@ class Walk:
         return kind.cls(**values)
 
     def _unknown(self, key: object, spot: Spot, fields: Mapping[str, Field]) -> None:
-        hint = did_you_mean(key, fields)
+        hint = did_you_mean(key, fields) if len(self.problems) < ENOUGH_HINTS else ""
         if not hint and isinstance(key, str) and key in self._homes:
             hint = f'; did you mean "{self._homes[key]}"?'
         # What stands there is not shown: it may be a secret under a misspelt name.
@@ -281,19 +282,21 @@ class Walk:
             return self._problem(spot, "expected a secret of printable ASCII characters without blanks")
         return Secret(text)
 
-    def _from_file(self, given: Secret, path: str | None, spot: Spot) -> Secret:
+    def _from_file(self, given: Secret, path: str | None, spot: Spot) -> Any:
+        if f"{spot.path}_file" in self.broken:
+            self.broken.add(spot.path)
         if path is None:
             return given
         if given:
             self._problem(spot, f"given here and in {spot.path}_file; keep one")
             return given
         text, fault = read_secret(Path(path))
-        if fault:
-            self._problem(Spot(f"{spot.path}_file"), fault)
+        file = Spot(f"{spot.path}_file")
+        value = self._problem(file, fault) if fault else self._usable(text, file)
+        if isinstance(value, Broken):
             self.broken.add(spot.path)
             return given
-        value = self._usable(text, Spot(f"{spot.path}_file"))
-        return given if isinstance(value, Broken) else value
+        return value
 
 
 def _wanted(override: Override, kind: Type) -> object:
@@ -316,4 +319,7 @@ def _instead(raw: object, spot: Spot) -> str:
 
 
 def _raw(value: object) -> object:
+    """The value as a file would spell it."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return list(value) if isinstance(value, tuple) else value

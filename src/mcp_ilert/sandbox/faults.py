@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from mcp_ilert.sandbox.messages import Answer, Request, error, html_error
+from mcp_ilert.sandbox.messages import Answer, Request, empty, error, html_error
 
 Kind = Literal["status", "hang", "slow", "reset", "lost", "refused", "tls"]
 WITHOUT_REQUEST = ("refused", "tls")
@@ -161,6 +161,8 @@ def matches(fault: Fault, facts: Facts) -> bool:
 def own_answer(fault: Fault) -> Answer:
     """What a fault answers by itself."""
     headers = () if fault.retry_after is None else (("retry-after", fault.retry_after),)
+    if fault.status in (204, 304):
+        return empty(fault.status, headers)
     if fault.html:
         return html_error(fault.status, headers)
     return error(fault.status, "A fault of the sandbox", fault.code, headers)
@@ -182,7 +184,7 @@ def spoil(fault: Fault, applied: Answer | None) -> Answer:
 
 def _padded(answer: Answer) -> Answer:
     """An empty body cannot be slow: give it blanks."""
-    if answer.body or answer.status == 204:
+    if answer.body or answer.status in (204, 304):
         return answer
     body = b" " * 16
     headers = tuple(pair for pair in answer.headers if pair[0] != "content-length")

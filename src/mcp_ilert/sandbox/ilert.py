@@ -170,14 +170,23 @@ class SandboxIlert:
     def _handle(self, request: Request, now: float) -> Answer:
         try:
             self._take("ip", request.ip, self.options.limits.ip, now)
-            cap = self.options.max_body_bytes
-            if len(request.body) > (BODY_CAP if cap is None else min(cap, BODY_CAP)):
-                raise Refusal(413, "The body is too large")  # noqa: TRY301 - answered below, like all others
-            answer = self._route(request, now)
+            answer = self._admitted(request, now)
         except Refusal as refusal:
             answer = refusal.answer
         correlation = (("correlation-id", f"sandbox-{self._number:08d}"),)
         return msgspec.structs.replace(answer, headers=(*answer.headers, *correlation))
+
+    def _admitted(self, request: Request, now: float) -> Answer:
+        """Handle a request that its address's window has let in."""
+        cap = self.options.max_body_bytes
+        if len(request.body) > (BODY_CAP if cap is None else min(cap, BODY_CAP)):
+            raise Refusal(413, "The body is too large")
+        try:
+            return self._route(request, now)
+        except Refusal as refusal:
+            if refusal.answer.status == 429 and not self.options.limits.count_rejected:
+                self._windows.give_back(("ip", request.ip))
+            raise
 
     def _route(self, request: Request, now: float) -> Answer:
         match request.segments():
@@ -239,9 +248,7 @@ class SandboxIlert:
 
     def _take(self, kind: str, key: str, limit: int | None, now: float) -> None:
         limits = self.options.limits
-        if self._windows.take(
-            (kind, key), limit, now, limits.window_seconds, count_rejected=limits.count_rejected
-        ):
+        if self._windows.take((kind, key), limit, now, limits.window_seconds):
             return
         wait = str(seconds_left(now, limits.window_seconds))
         headers = (("retry-after", wait),) if limits.retry_after else ()
@@ -262,7 +269,7 @@ class SandboxIlert:
         """What can be read of a request without judging it."""
         try:
             body = msgspec.json.decode(request.body)
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):  # bad UTF-8 is no DecodeError
             body = None
         fields = body if isinstance(body, dict) else {}
         texts = {name: value for name, value in fields.items() if isinstance(value, str)}

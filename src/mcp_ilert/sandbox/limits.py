@@ -10,18 +10,21 @@ class Windows:
         self._window: tuple[float, int] = (0.0, 0)
         self._taken: dict[tuple[str, str], int] = {}
 
-    def take(
-        self, bucket: tuple[str, str], limit: int | None, now: float, seconds: float, *, count_rejected: bool
-    ) -> bool:
-        """Whether this call is within the bucket's limit; counts it if so, and if not where `count_rejected`."""
+    def take(self, bucket: tuple[str, str], limit: int | None, now: float, seconds: float) -> bool:
+        """Whether this call is within the bucket's limit; counts it if so."""
         if limit is None:
             return True
         self._turn(now, seconds)
         taken = self._taken.get(bucket, 0)
-        fits = taken < limit
-        if fits or count_rejected:
-            self._taken[bucket] = taken + 1
-        return fits
+        if taken >= limit:
+            return False
+        self._taken[bucket] = taken + 1
+        return True
+
+    def give_back(self, bucket: tuple[str, str]) -> None:
+        """Forget one call of the bucket."""
+        if self._taken.get(bucket):
+            self._taken[bucket] -= 1
 
     def _turn(self, now: float, seconds: float) -> None:
         window = (seconds, math.floor(now / seconds))

@@ -88,14 +88,15 @@ def error(status: int, message: str, code: str | None = None, headers: Headers =
 
 def html_error(status: int, headers: Headers = ()) -> Answer:
     """What a gateway in front of iLert answers."""
-    title = f"{status} {HTTPStatus(status).phrase}"
+    known = status in HTTPStatus.__members__.values()
+    title = f"{status} {HTTPStatus(status).phrase if known else 'Error'}"
     page = f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n<h1>{title}</h1>\r\n</body>\r\n</html>\r\n"
     return with_body(status, page.encode(), "text/html", headers)
 
 
 def empty(status: int, headers: Headers = ()) -> Answer:
-    """An answer without a body; 204 must not even say how long it is (RFC 9110, 8.6)."""
-    length = () if status == HTTPStatus.NO_CONTENT else (("content-length", "0"),)
+    """An answer without a body; 204 and 304 do not even say how long it is (RFC 9110, 8.6)."""
+    length = () if status in (204, 304) else (("content-length", "0"),)
     return Answer(status=status, headers=(*length, *headers))
 
 

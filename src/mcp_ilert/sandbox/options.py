@@ -53,7 +53,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     heartbeat_key: Positive | None = 5
     window_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
     count_rejected: bool = True
-    """Whether a call that was answered 429 uses up the window too."""
+    """Whether a call that its key's window turned away uses up the address's window all the same."""
     retry_after: bool = False
     """Whether a 429 says when to come again; iLert's does not."""
 
@@ -61,7 +61,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that can be chosen about a sandbox."""
 
-    sources: tuple[Source, ...] = (Source(),)
+    sources: Annotated[tuple[Source, ...], msgspec.Meta(min_length=1)] = (Source(),)
     api_keys: tuple[str, ...] = (API_KEY,)
     heartbeat_keys: tuple[str, ...] = (HEARTBEAT_KEY,)
     legacy_heartbeat_keys: tuple[str, ...] = (LEGACY_HEARTBEAT_KEY,)

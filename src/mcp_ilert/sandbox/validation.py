@@ -93,7 +93,7 @@ def decode_object(request: Request) -> dict[str, Any]:
         raise Refusal(400, f"Content type '{media_type[:100]}' is not supported, expected application/json")
     try:
         value = msgspec.json.decode(request.body)
-    except (msgspec.DecodeError, RecursionError) as problem:
+    except (ValueError, RecursionError) as problem:
         raise Refusal(400, f"Malformed JSON: {problem}") from None
     if not isinstance(value, dict):
         raise Refusal(400, "The body must be a JSON object")
