@@ -128,7 +128,7 @@ class LaneMachine(RuleBasedStateMachine):
             model.dead_letters(),
             model.dropped,
         )
-        rows = self.store.engine.shelf.find("key")
+        rows = self.store.engine.shelf.find(("key",)).get("key")
         if not rows:
             assert (model.waits, model.flying, model.letters) == ("", "", {})
             return

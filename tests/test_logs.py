@@ -26,7 +26,6 @@ def _as_before() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     showwarning = warnings.showwarning
-    root.handlers = []
     yield
     root.handlers = handlers
     structlog.reset_defaults()
@@ -39,6 +38,7 @@ def _as_before() -> Iterator[None]:
 
 def started(level: str = "info", form: str = "json") -> io.StringIO:
     stream = io.StringIO()
+    logging.getLogger().handlers = []  # pytest's own would raise where ours must not
     logs.configure(level, form, stream, lambda: 1_700_000_000.25)
     return stream
 
@@ -83,6 +83,7 @@ def test_levels_below_the_configured_one_are_not_written_and_a_reload_may_change
     ]
 
 
+@pytest.mark.filterwarnings("always::UserWarning")
 def test_the_standard_librarys_records_come_in_the_same_form() -> None:
     stream = started("debug")
     logs.configure("debug", "json", stream)
@@ -134,11 +135,11 @@ def test_a_secret_is_hidden_wherever_it_stands() -> None:
             e={secret},
             f=(secret,),
         )
-        log.info(f"{secret}", error=ValueError(secret), kind=repr(secret))
+        log.info(f"{secret}", error=ValueError(secret), kind=repr(secret))  # noqa: G004 - what must not leak
         log.info(secret)
         logging.getLogger("lib").warning("%s %r", secret, {"k": secret})
         try:
-            raise ValueError(secret)
+            raise ValueError(secret)  # noqa: TRY301 - to have a traceback
         except ValueError:
             log.exception("failed", key=secret)
         assert PLANTED not in stream.getvalue()
@@ -163,8 +164,9 @@ def test_what_json_cannot_hold_is_told_somehow_and_briefly() -> None:
     cycle: list[object] = []
     cycle.append(cycle)
     structlog.get_logger().info(
-        "x", nan=float("nan"), inf=float("inf"), big=1 << 70_000, raw=b"\xff\x00", bad="\ud800", odd=Hostile(),
-        long="x" * 100_000, many=list(range(1000)), cycle=cycle, keys={1: 2, None: 3}, none=None,
+        "x", nan=float("nan"), inf=float("inf"), big=1 << 70_000, raw=b"\xff\x00", bad="\ud800",
+        odd=Hostile(), long="x" * 100_000, many=list(range(1000)), cycle=cycle,
+        keys={1: 2, None: 3}, none=None,
     )  # fmt: skip
     (record,) = records(stream)
     assert (record["nan"], record["inf"], record["big"]) == ("nan", "inf", "a number of 70001 bits")

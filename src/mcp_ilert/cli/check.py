@@ -121,9 +121,15 @@ def _get(client: httpx.Client, url: str, key: Secret) -> int | str:
     except httpx.TimeoutException:
         return "no answer in time (ilert.timeout_seconds)"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        # The cause's own text may hold the URL, and so a key; an OSError's does not.
-        cause = error.__cause__.__cause__ if error.__cause__ is not None else None
-        return f"{type(error).__name__}{f' ({cause.strerror})' if isinstance(cause, OSError) else ''}"
+        return f"{type(error).__name__}{_system_reason(error)}"
+
+
+def _system_reason(error: BaseException) -> str:
+    """What the system said, if it was the system. httpx's own texts may hold the URL, and so a key."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict:

@@ -1,5 +1,6 @@
 """A configuration file and the environment → Settings, or all that is wrong with them at once."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import cast
@@ -17,6 +18,7 @@ from mcp_ilert.config.walk import Spot, Walk
 from mcp_ilert.errors import ConfigError
 
 MOST_PROBLEMS = 100
+_ENDS = re.compile(r"[.\[]|$")
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -59,7 +61,7 @@ def _homes(root: StructType) -> Iterator[tuple[str, str]]:
 
 def _touches(paths: tuple[str, ...], broken: set[str]) -> bool:
     """Whether one of the paths, or what it lies in, could not be read."""
-    return any(path == bad or path.startswith((f"{bad}.", f"{bad}[")) for path in paths for bad in broken)
+    return any(path[: end.start()] in broken for path in paths for end in _ENDS.finditer(path))
 
 
 def _bounded(problems: list[str]) -> list[str]:

@@ -44,6 +44,7 @@ from mcp_ilert.config.shape import (
 from mcp_ilert.config.show import kind_of, show, show_key
 
 MOST_ITEMS = 10_000
+ENOUGH_HINTS = 100
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
 
 
@@ -147,7 +148,7 @@ class Walk:
         return kind.cls(**values)
 
     def _unknown(self, key: object, spot: Spot, fields: Mapping[str, Field]) -> None:
-        hint = did_you_mean(key, fields)
+        hint = did_you_mean(key, fields) if len(self.problems) < ENOUGH_HINTS else ""
         if not hint and isinstance(key, str) and key in self._homes:
             hint = f'; did you mean "{self._homes[key]}"?'
         # What stands there is not shown: it may be a secret under a misspelt name.
