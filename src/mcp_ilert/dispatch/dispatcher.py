@@ -44,7 +44,7 @@ class _Life:
 class Dispatcher:
     """Sends what waits in the spool to its targets. It owns the targets: it closes those it is done with."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - its parts are handed in
         self,
         spool: Spool,
         targets: Mapping[str, Target],
@@ -132,8 +132,6 @@ class Dispatcher:
             if not isinstance(track.state.breaker, Closed):
                 lines.append(f"target {track.name}: circuit open, iLert does not answer; its events wait")
         return lines
-
-    # ------------------------------------------------------------------------------------------------------------
 
     def _take(self, name: str, target: Target) -> None:
         tracks = self._desk.tracks

@@ -70,7 +70,8 @@ class Settler:
         desk = self._desk
         for item in batch:
             desk.places.give(critical=item.delivery.severity is Severity.CRITICAL)
-            item.track.fresh = True
+            # What a delivered operation leaves ready, the spool tells by waking us; asking would be a commit more.
+            item.track.fresh |= not isinstance(item.decision, Done)
             self._count(item)
         for reason, events in ((DeadReason.OUTAGE, settled.outage), (DeadReason.REJECTED, settled.rejected)):
             desk.metrics.out_failed.labels(reason=reason.value).inc(events)
