@@ -54,7 +54,7 @@ class AllRejectedError(InvalidEventError):
     """Not one event of an array or of lines is valid (422)."""
 
     def __init__(self, receipt: "Receipt") -> None:
-        super().__init__("no event is valid" if receipt.rejected_total else "expected at least one event")
+        super().__init__("no event is valid" if receipt.rejected else "expected at least one event")
         self.receipt = receipt
 
 
