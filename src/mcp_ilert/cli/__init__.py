@@ -1,9 +1,12 @@
 """The command line. A module holds commands as `commands`; what is heavy is imported inside them."""
 
+from pathlib import Path
+
 import click
 
-from mcp_ilert.cli import audit, demo, queue, sandbox, send, serve
-from mcp_ilert.cli.common import Readable
+from mcp_ilert.cli import audit, check, demo, queue, sandbox, send, serve
+from mcp_ilert.cli.common import USAGE, Readable
+from mcp_ilert.cli.locate import FILE
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SUMMARY = "The durable bridge from MCP events (custom monitoring events) to iLert."
@@ -17,7 +20,10 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
         ctx.exit()
 
 
-@click.group("mcp-ilert", cls=Readable, help=SUMMARY, context_settings=CONTEXT)
+@click.group("mcp-ilert", cls=Readable, help=SUMMARY, context_settings=CONTEXT, invoke_without_command=True)
+@click.option(
+    "--config", type=FILE, help="Run the bridge: mcp-ilert --config PATH is mcp-ilert serve --config PATH."
+)
 @click.option(
     "--version",
     is_flag=True,
@@ -26,11 +32,20 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
     callback=_version,
     help="Show the version and exit.",
 )
-def cli() -> None:
-    pass
+@click.pass_context
+def cli(ctx: click.Context, config: Path | None) -> None:
+    if ctx.invoked_subcommand is not None:
+        if config is not None:
+            name = ctx.invoked_subcommand
+            raise click.UsageError(f"--config stands behind the command: mcp-ilert {name} --config {config}")
+    elif config is not None:
+        ctx.invoke(serve.serve, config=config)
+    else:
+        click.echo(ctx.get_help(), err=True)
+        ctx.exit(USAGE)
 
 
-for _module in (serve, demo, send, queue, audit, sandbox):
+for _module in (serve, demo, check, send, queue, audit, sandbox):
     for _command in _module.commands:
         cli.add_command(_command)
 

@@ -4,16 +4,20 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import click
-import httpx
 import msgspec
 
 from mcp_ilert import __version__, config
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.errors import ConfigError
 
+if TYPE_CHECKING:
+    import httpx
+
+OK = 200
 VALID, RUNTIME, CONFIGURATION = 0, 1, 2
 ONLY_AN_EVENT = "only an event can prove it, and none is sent"
 
@@ -71,19 +75,21 @@ def _report(settings: Settings) -> int:
     return max((verdict.code for verdict in verdicts), default=VALID)
 
 
-def open_client(settings: Settings) -> httpx.Client:
+def open_client(settings: Settings) -> "httpx.Client":
     """A client for the questions; it follows no redirect, for it bears the key."""
+    import httpx  # noqa: PLC0415 - heavy, and only --online needs it
+
     agent = {"User-Agent": f"mcp-ilert/{__version__}", "Accept": "application/json"}
     return httpx.Client(timeout=settings.ilert.timeout_seconds, headers=agent, follow_redirects=False)
 
 
-def ask(settings: Settings, client: httpx.Client) -> Iterator[Verdict]:
+def ask(settings: Settings, client: "httpx.Client") -> Iterator[Verdict]:
     """Ask iLert for each key: first the account key, and with its help the integration keys."""
     key, separate = settings.ilert.api_key, bool(settings.ilert.webhook_key)
     account = False
     if key:
         status = _get(client, f"{settings.ilert.api_base}/users/current", key)
-        account = status == httpx.codes.OK
+        account = status == OK
         yield _account_verdict(status, settings.ilert.api_base, separate=separate)
         if account and not separate:
             yield Verdict(
@@ -112,8 +118,10 @@ def _integration_keys(settings: Settings) -> Iterator[tuple[str, Secret]]:
     yield from ((path, key) for key, path in found.items())
 
 
-def _get(client: httpx.Client, url: str, key: Secret) -> int | str:
+def _get(client: "httpx.Client", url: str, key: Secret) -> int | str:
     """The answer's status, or why there is none."""
+    import httpx  # noqa: PLC0415 - heavy, and only --online needs it
+
     try:
         # Only the status is wanted: the body, of whatever size, stays unread.
         with client.stream("GET", url, headers={"Authorization": f"Bearer {key.reveal()}"}) as answer:
@@ -133,7 +141,7 @@ def _system_reason(error: BaseException) -> str:
 
 
 def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict:
-    if status == httpx.codes.OK:
+    if status == OK:
         return Verdict("ilert.api_key: iLert takes it as an account key")
     if status not in {401, 403}:
         return _unclear("ilert.api_key", status, base)
@@ -147,7 +155,7 @@ def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict
 
 
 def _integration_verdict(path: str, status: int | str) -> Verdict:
-    if status == httpx.codes.OK:
+    if status == OK:
         return Verdict(f"{path}: iLert knows its alert source")
     if status in {400, 403, 404}:
         return Verdict(

@@ -132,7 +132,8 @@ def _introduce(service: "Service", sandbox: "SandboxServer") -> None:
 
 def curl_line(url: str) -> str:
     """A command that sends the example event."""
-    return f"curl -sS {url}/events -H 'content-type: application/json' -d '{json.dumps(EXAMPLE)}'"
+    event = json.dumps(EXAMPLE, separators=(",", ":"))
+    return f"curl -sS {url}/events -H 'content-type: application/json' -d '{event}'"
 
 
 async def _show_until_stopped(life: "Life", service: "Service", log: "DemoLog", *, storm: bool) -> None:

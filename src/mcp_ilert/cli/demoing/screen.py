@@ -10,8 +10,8 @@ from mcp_ilert.cli.demoing.view import line, picture, storm_line
 from mcp_ilert.service import Service
 
 REFRESH_SECONDS = 0.1
-OTHER_LINES = 12
-"""Lines of the live picture beside the deliveries."""
+OTHER_LINES = 24
+"""Lines beside the deliveries: the introduction above, which shall stay in sight, and the totals below."""
 MOST_ROWS = 15
 
 
@@ -30,7 +30,7 @@ async def _draw(service: Service, log: DemoLog) -> None:
     per_minute = service.settings.rate_limit.per_minute
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
         while True:
-            rows = max(3, min(MOST_ROWS, console.height - OTHER_LINES))
+            rows = max(4, min(MOST_ROWS, console.height - OTHER_LINES))
             live.update(picture(log, service.counts(), tokens(service), per_minute, rows), refresh=True)
             await trio.sleep(REFRESH_SECONDS)
 

@@ -22,7 +22,7 @@ def storm(events: int = EVENTS, keys: int = KEYS) -> Iterator[bytes]:
 
 def _event(host: int, status: str, seen: int) -> bytes:
     name = f"host-{host + 1:02}"
-    summary = f"{name} answers again" if status == "resolved" else f"{name} lost {seen} packets"
+    summary = f"{name}: answers again" if status == "resolved" else f"{name}: ping {seen} unanswered"
     return msgspec.json.encode(
         {
             "mcp_id": f"{name}/ping",
