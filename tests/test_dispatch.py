@@ -34,7 +34,7 @@ async def test_nothing_is_asked_of_the_spool_while_nothing_happens(autojump_cloc
             return await lease(*args)
 
         w.spool.lease = counted
-        await trio.sleep(100_000)
+        await trio.sleep(80_000)
         assert asked == 0
 
 

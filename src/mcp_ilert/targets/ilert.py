@@ -38,7 +38,7 @@ def events_url(api_url: str) -> str:
 class IlertTarget:
     """One integration key at iLert. Open it in a Trio task; `aclose` ends its connections."""
 
-    def __init__(  # noqa: PLR0917 - its parts are handed in
+    def __init__(
         self,
         name: str,
         key: SecretText,
@@ -132,7 +132,7 @@ def _loopback(url: str) -> bool:
         return False
 
 
-def _client(  # noqa: PLR0917 - as the constructor
+def _client(
     url: str,
     bearer: str,
     seconds: float,

@@ -1,0 +1,47 @@
+"""The apps, put together: `bridge_app` for the port of the events, `metrics_app` for Prometheus."""
+
+from collections.abc import Callable
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from quart import Response
+from quart_trio import QuartTrio
+
+from mcp_ilert.events import Counts
+from mcp_ilert.intake import Intake
+from mcp_ilert.web.auth import Guard
+from mcp_ilert.web.base import base_app
+from mcp_ilert.web.events import IngestMetrics, add_events
+from mcp_ilert.web.site import Readiness, add_health, add_site
+
+
+def bridge_app(
+    *,
+    intake: Intake,
+    guard: Guard,
+    metrics: IngestMetrics,
+    readiness: Readiness,
+    counts: Callable[[], Counts],
+    version: str,
+    read_timeout_seconds: float = 10,
+) -> QuartTrio:
+    """What the port of the events answers. On a reload: `intake.use`, `guard.use`, `web.base.use_limits`."""
+    limits = intake.limits
+    app = base_app(
+        "mcp_ilert", max_body_bytes=limits.max_body_bytes, read_timeout_seconds=read_timeout_seconds
+    )
+    add_health(app)
+    add_site(app, readiness, counts, guard, version)
+    add_events(app, intake, guard, metrics)
+    return app
+
+
+def metrics_app(exposition: Callable[[], bytes]) -> QuartTrio:
+    """What the metrics port answers."""
+    app = base_app("mcp_ilert_metrics", max_body_bytes=1024, read_timeout_seconds=10)
+    add_health(app)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return app

@@ -1,0 +1,80 @@
+"""A Quart app as all of ours are: our errors and no others, bounded bodies, connections that stay usable."""
+
+from typing import cast
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
+from quart import Response, request
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
+
+from mcp_ilert.web.body import BoundedBody
+from mcp_ilert.web.problems import CONTENT_TYPE, problem, response_of
+
+__all__ = ["BridgeRequest", "base_app", "use_limits"]
+
+
+class BridgeRequest(TrioRequest):
+    """A request whose body is bounded."""
+
+    body_class = BoundedBody  # type: ignore[assignment]  # in the place of Quart's, with what Quart calls of it
+    body: BoundedBody  # type: ignore[assignment]
+
+
+def base_app(name: str, *, max_body_bytes: int, read_timeout_seconds: float) -> QuartTrio:
+    """An app without routes yet."""
+    app = QuartTrio(name, static_folder=None)
+    app.request_class = BridgeRequest
+    app.asgi_websocket_class = _NoWebsocket  # type: ignore[assignment]  # it has what Quart calls
+    app.url_map.merge_slashes = False  # what is not a path of ours is a 404, never a redirect
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    use_limits(app, max_body_bytes=max_body_bytes, read_timeout_seconds=read_timeout_seconds)
+    app.register_error_handler(Exception, _failed)
+    app.after_request(_read_to_the_end)
+    return app
+
+
+def use_limits(app: QuartTrio, *, max_body_bytes: int, read_timeout_seconds: float) -> None:
+    """Take these from the next request on."""
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    app.config["BODY_TIMEOUT"] = read_timeout_seconds
+
+
+async def _failed(error: Exception) -> Response:
+    return response_of(error)
+
+
+async def _read_to_the_end(response: Response) -> Response:
+    """Read the rest of a body that nobody wanted: only then does the connection serve the next request.
+
+    Where its end is too far, or does not come in time, HTTP/1.1 closes the connection after the answer; HTTP/2
+    ends the stream by itself.
+    """
+    body = cast("BridgeRequest", request).body
+    ended = body.ended
+    if not ended and response.status_code != 408:
+        with trio.move_on_after(request.body_timeout or 0):
+            ended = await body.discard()
+    if request.http_version != "2" and (not ended or body.too_large):
+        response.headers["Connection"] = "close"
+    return response
+
+
+class _NoWebsocket:
+    """Answers whoever asks for a websocket: there is none."""
+
+    def __init__(self, app: QuartTrio, scope: WebsocketScope) -> None:
+        pass
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        body = problem(404, "there is no websocket at this path")
+        await receive()
+        headers = [(b"content-type", CONTENT_TYPE.encode())]
+        await send({"type": "websocket.http.response.start", "status": 404, "headers": headers})
+        await send(
+            {
+                "type": "websocket.http.response.body",
+                "body": await body.get_data(as_text=False),
+                "more_body": False,
+            }
+        )
