@@ -1,50 +1,103 @@
 # What CI runs, people run. On a fresh machine each goal needs Python 3.11 or newer, make and, if there is one, a C compiler.
-PYTHON ?= python3
-VENV := .venv
+#   make PYTHON=/path/to/python3.12 …   another interpreter        make VENV=/elsewhere …   another place for the environment
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+VENV ?= .venv
 BIN := $(VENV)/bin
-FAST_SOURCES := $(wildcard src/mcp_ilert/_fast/*.py src/mcp_ilert/_fast/*.pxd) setup.py pyproject.toml
-RUN_STAMP := $(VENV)/.run.stamp
-DEV_STAMP := $(VENV)/.dev.stamp
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
+AUDITED ?= lock/run.txt
+FAST := src/mcp_ilert/_fast
+FAST_MODULES := $(filter-out __init__,$(basename $(notdir $(wildcard $(FAST)/*.py))))
+
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format lock clean
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format bench audit lock clean soak wheels wheelhouse images
 
-help: ## what can be made
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+help: ## this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-$(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mcp-ilert needs Python 3.11 or newer; '$(PYTHON)' is older: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-
-$(RUN_STAMP): $(BIN)/python lock/run.txt $(FAST_SOURCES)
-	$(BIN)/python -m pip install --quiet --require-hashes -r lock/run.txt
-	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps -e .
+# Each stamp stands for a step that is done; a step runs again when what it depends on has changed.
+$(VENV)/.venv.stamp:
+	@[ -n "$(PYTHON)" ] || { echo "mcp-ilert: needs Python 3.11 or newer and found none; install python3.11, or name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mcp-ilert: needs Python 3.11 or newer and '$(PYTHON)' is not; name one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { echo "mcp-ilert: '$(PYTHON)' cannot make environments; install its venv module (Debian, Ubuntu: apt install python$$("$(PYTHON)" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv)" >&2; exit 2; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear $(VENV)
 	@touch $@
 
-$(DEV_STAMP): $(RUN_STAMP) lock/dev.txt
-	$(BIN)/python -m pip install --quiet --require-hashes -r lock/dev.txt
+$(VENV)/.run.stamp: $(VENV)/.venv.stamp lock/run.txt
+	@echo "mcp-ilert: installing the locked dependencies into $(VENV) (once; a minute or two)"
+	@$(PIP) install --require-hashes -r lock/run.txt
 	@touch $@
 
-run: $(RUN_STAMP) ## the bridge beside a sandbox iLert, ready for a curl line
-	$(BIN)/mcp-ilert demo
+$(VENV)/.dev.stamp: $(VENV)/.run.stamp lock/dev.txt
+	@echo "mcp-ilert: installing the locked tools into $(VENV) (once)"
+	@$(PIP) install --require-hashes -r lock/dev.txt
+	@touch $@
 
-test: $(DEV_STAMP) ## the whole test suite
-	$(BIN)/python -m pytest -n auto
+# What was compiled from older source goes first: it would win the import and hide the edit.
+$(VENV)/.built.stamp: $(VENV)/.run.stamp pyproject.toml setup.py $(wildcard $(FAST)/*.py $(FAST)/*.pxd)
+	@rm -f $(FAST)/*.so
+	@$(PIP) install --no-build-isolation --no-deps -e .
+	@for m in $(FAST_MODULES); do ls $(FAST)/$$m.*.so >/dev/null 2>&1 || echo "mcp-ilert: warning: _fast/$$m is not compiled (no C compiler or no Python headers); it works the same, but slower" >&2; done
+	@touch $@
 
-lint: $(DEV_STAMP) ## format, types, imports, Cython
+run: $(VENV)/.built.stamp ## the bridge beside a sandbox iLert, ready for a curl line
+	@$(BIN)/mcp-ilert demo $(ARGS)
+
+test: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the whole test suite (ARGS="-k storm" for a part of it)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
+
+lint: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## format, types, imports, Cython
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cython-lint src/mcp_ilert/_fast
+	$(BIN)/cython-lint $(FAST)
 
-format: $(DEV_STAMP) ## put the source into its form
+format: $(VENV)/.dev.stamp ## put the source into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lock: $(BIN)/python ## write the lock files anew from pyproject.toml
-	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --group build -o lock/run.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
+bench: $(VENV)/.built.stamp ## every benchmark, results in benchmarks/results (QUICK=1: short runs, rough figures)
+	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done
 
-clean: ## remove what was built
-	rm -rf build dist $(VENV) src/mcp_ilert/_fast/*.so
+audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependencies (asks the package index)
+	@build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $(AUDITED) --progress-spinner off >build/audit.txt || { \
+	  [ -s build/audit.txt ] && { cat build/audit.txt; exit 1; }; \
+	  echo "mcp-ilert: make audit: the vulnerability service does not answer for these packages from here; nothing is known about them" >&2; exit 2; }
+
+lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRADE=1: newest versions)
+	$(COMPILE) pyproject.toml --group build -o lock/run.txt
+	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
+	$(COMPILE) --group audit -o lock/audit.txt
+	@! grep -nE '^-|://' lock/*.txt || { echo "mcp-ilert: a lock file names an index or a host" >&2; exit 1; }
+
+clean: ## remove what was built, the environment too
+	rm -rf build dist wheels/dist $(VENV) src/*.egg-info $(FAST)/*.so
+
+# Tools that are not part of the environment stand apart, so that the lock describes the environment whole.
+build/tools/.venv.stamp: $(VENV)/.venv.stamp
+	@$(BIN)/python -m venv build/tools
+	@touch $@
+
+build/tools/.lock.stamp: build/tools/.venv.stamp
+	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install 'uv>=0.9'
+	@touch $@
+
+build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
+	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r lock/audit.txt
+	@touch $@
+
+soak: ## not there yet: the long crash test
+	@echo "mcp-ilert: make soak: the long crash test is not there yet; make test runs the short ones" >&2; exit 2
+
+wheels: ## not there yet: wheels for amd64 and arm64 in wheels/dist
+	@echo "mcp-ilert: make wheels: not there yet; for this machine: $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w wheels/dist . (wheels/README.md)" >&2; exit 2
+
+wheelhouse: ## not there yet: the wheels with those of all dependencies
+	@echo "mcp-ilert: make wheelhouse: not there yet; for this machine: $(BIN)/python -m pip wheel --require-hashes -r lock/run.txt -w wheels/dist (wheels/README.md)" >&2; exit 2
+
+images: ## not there yet: the multi-arch image as an OCI layout in dist
+	@echo "mcp-ilert: make images: not there yet; with a container engine: docker build -f Dockerfile.multiarch -t mcp-ilert ." >&2; exit 2

@@ -40,8 +40,8 @@ class World:
     async def settle(self, delivery: Delivery, decision: Decision) -> None:
         await self.spool.settle([Settlement(delivery.lease, decision, self.clock())], {}, self.clock())
 
-    async def send(self, decision: Decision | None = None, **how: str) -> Delivery:
-        (delivery,) = await self.lease(**how)
+    async def send(self, decision: Decision | None = None, *, target: str = "default") -> Delivery:
+        (delivery,) = await self.lease(target=target)
         await self.settle(delivery, decision or Done())
         return delivery
 
@@ -353,17 +353,14 @@ async def test_a_full_spool_takes_what_adds_no_lane_and_a_tenth_more_of_critical
     assert world.spool.counts().accepted == 23
 
 
-async def test_lanes_of_a_target_that_is_gone_move_to_where_the_routes_send_them(world: World) -> None:
-    await world.put(entry("A", "unsent", target="old"), entry("A", "open", target="old"))
-    await world.send(target="old")  # the first of the two
-    sent = "unsent" if world.spool.counts().delivered == 0 else None
-    assert sent is None
-    await world.put(entry("C", "unsent", target="old"))
+async def test_lanes_of_a_target_that_is_gone_move_or_are_parked(world: World) -> None:
+    await world.put(entry("A", "open", target="old"))
+    await world.send(target="old")
+    await world.put(entry("C", "open", target="old"), entry("A", "unsent", target="old"))
     await world.spool.change(Retarget(("default",)), world.clock())
-    moved = await world.lease(tokens=5)
-    assert [d.key for d in moved] == ["open"]
+    assert [(d.key, d.kind) for d in await world.lease(tokens=5)] == [("unsent", Kind.ALERT)]
     parked = await world.lease(tokens=5, target="old")
-    assert [(d.key, d.kind) for d in parked] == [("unsent", Kind.ACCEPT)]
+    assert [(d.key, d.kind) for d in parked] == [("open", Kind.ACCEPT)]
 
 
 async def test_a_probe_takes_a_lane_that_is_not_due_before_it_takes_none(world: World) -> None:
@@ -382,3 +379,36 @@ async def test_a_dead_lane_is_a_probe_only_where_allowed_and_due(world: World) -
     assert leased.agenda["default"].next_revive_ms == T0 + 1_000
     leased = await world.spool.lease([Want("default", 1, 1, probe=True, probe_dead=True)], {}, world.clock())
     assert [(d.key, d.revivals) for d in leased.deliveries] == [("evt-1", 1)]
+
+
+async def test_in_a_storm_the_oldest_lane_and_the_newest_have_their_tokens(world: World) -> None:
+    day = 86_400_000
+    await world.put(entry("A", "old and low", at=T0 - 1_000, severity=Severity.LOW))
+    await world.put(*(entry("A", f"storm-{i}", at=T0 - day + i) for i in range(15)))
+    await world.put(entry("A", "new fire", at=T0))
+    order = [d.key for d in await world.lease(tokens=10)]
+    assert order[4] == "new fire"
+    assert order[9] == "storm-8"  # the oldest of all: the storm's
+
+
+async def test_a_critical_event_in_the_middle_of_a_storm_takes_the_next_token(world: World) -> None:
+    await world.put(*(entry("A", f"storm-{i}", at=T0 - 1_000) for i in range(15)))
+    for _ in range(4):
+        await world.lease()
+    await world.put(entry("A", "fire", severity=Severity.CRITICAL))
+    assert [d.key for d in await world.lease()] == ["fire"]
+
+
+async def test_what_is_over_is_forgotten_by_and_by(world: World) -> None:
+    def kept() -> set[str]:
+        return {row.lane.key for row in world.spool._store.engine.shelf.window(0, 100)}
+
+    await world.put(entry("A", "open"), entry("R", "closed"))
+    await world.send()
+    await world.send()
+    world.clock.forward(59)
+    await world.spool.records()
+    assert kept() == {"open", "closed"}
+    world.clock.forward(11)
+    await world.spool.records()
+    assert kept() == {"open"}

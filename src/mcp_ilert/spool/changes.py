@@ -1,6 +1,6 @@
 """Changes by operators and by the dispatcher, in slices, so that no transaction grows with the backlog."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -45,9 +45,8 @@ def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
         rows: Iterable[Row] = [engine.row(i) for i in ids]
         following = ids[-1] if len(ids) == SLICE else None
     else:
-        rows = [
-            row for key in change.keys[cursor : cursor + SLICE] for row in engine.shelf.find(lane_key(key))
-        ]
+        keys = tuple(lane_key(key) for key in change.keys[cursor : cursor + SLICE])
+        rows = [row for found in engine.shelf.find(keys).values() for row in found]
         following = cursor + SLICE if len(change.keys) > cursor + SLICE else None
     events = 0
     for row in rows:
@@ -62,9 +61,14 @@ def lane_key(key: str) -> str:
     return key.strip().lower()
 
 
+def lanes_of(engine: Engine, key: str) -> Sequence[Row]:
+    """The lanes of one key, at every target."""
+    return engine.shelf.find((lane_key(key),)).get(lane_key(key), ())
+
+
 def _drop(engine: Engine, change: Drop, now_ms: int) -> Step:
     events = 0
-    for row in engine.shelf.find(lane_key(change.key)):
+    for row in lanes_of(engine, change.key):
         if change.target is None or engine.name_of(row.target) == change.target:
             lane, dropped = fate.drop(row.lane)
             engine.count("dropped_by_operator", dropped)
@@ -124,7 +128,7 @@ def _move(engine: Engine, row: Row, now_ms: int) -> int:
 
 
 def _fold_moved(engine: Engine, key: str, op: Op, target: int, now_ms: int) -> None:
-    row = next((r for r in engine.shelf.find(key.lower()) if r.target == target), None)
+    row = next((r for r in lanes_of(engine, key) if r.target == target), None)
     lane = row.lane if row is not None else Lane(key)
     lane = msgspec.structs.replace(lane, seq=lane.seq + 1, dead=False, revivals=0)
     folded = fold(

@@ -4,7 +4,7 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -27,6 +27,9 @@ TERMS = (
     "dropped_by_route",
     "dropped_by_operator",
 )
+
+Changed = tuple[Row | None, int, Lane]
+"""A lane as it was stored (None: not yet), its target, and the lane as it is now."""
 
 
 class Engine:
@@ -94,14 +97,17 @@ class Engine:
             self._fold_entries(batch, now_ms)
 
     def _fold_entries(self, entries: Iterable[Entry], now_ms: int) -> None:
+        """Fold by lane: each lane is read once and written once, however many of the entries are for it."""
         by_key: dict[str, list[Entry]] = {}
         for entry in entries:
             by_key.setdefault(entry.key.lower(), []).append(entry)
+        found = self.shelf.find(tuple(by_key))
+        changed: list[Changed] = []
         for key, group in by_key.items():
-            self._fold_key(key, group, now_ms)
+            changed += self._fold_key({row.target: row for row in found.get(key, ())}, group)
+        self._store_all(changed, now_ms)
 
-    def _fold_key(self, key: str, group: list[Entry], now_ms: int) -> None:
-        rows = {row.target: row for row in self.shelf.find(key)}
+    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry]) -> Iterator[Changed]:
         lanes = {target: row.lane for target, row in rows.items()}
         self._terms["pending"] -= len(group)
         for entry in group:
@@ -109,7 +115,7 @@ class Engine:
         for target, lane in lanes.items():
             row = rows.get(target)
             if row is None or row.lane is not lane:
-                self.store(row, target, lane, now_ms)
+                yield row, target, lane
 
     def _fold_entry(self, entry: Entry, lanes: dict[int, Lane]) -> None:
         targets = self._targets_of(entry, lanes)
@@ -140,16 +146,11 @@ class Engine:
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
-        seen: set[str] = set()
-        adding = []
-        for entry in entries:
-            key = entry.key.lower()
-            if key in seen or (entry.target == DROP and entry.kind is Kind.ALERT):
-                continue
-            seen.add(key)
-            if not any(row.lane.pending() for row in self.shelf.find(key)):
-                adding.append(entry)
-        return adding
+        first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
+        found = self.shelf.find(tuple(first))
+        return [
+            entry for key, entry in first.items() if not any(row.lane.pending() for row in found.get(key, ()))
+        ]
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -235,7 +236,7 @@ class Engine:
             for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
                 if due_ms > now_ms:
                     break
-                self.shelf.remove(self.row(lane_id))
+                self.shelf.remove([self.row(lane_id)])
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -286,34 +287,48 @@ class Engine:
 
     def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None:
         """Store a new or changed lane; pending, dead and lanes follow from its structure."""
-        before = row.lane if row is not None else None
-        self._terms["pending"] += lane.pending() - (before.pending() if before else 0)
-        self._terms["dead"] += lane.dead_count() - (before.dead_count() if before else 0)
-        self._terms["lanes"] += bool(lane.pending()) - bool(before and before.pending())
+        self._store_all([(row, target, lane)], now_ms)
+
+    def _store_all(self, changed: Iterable[Changed], now_ms: int) -> None:
+        adds: list[tuple[int, Lane, Placement]] = []
+        saves: list[tuple[Row, Placement]] = []
+        removes: list[Row] = []
+        for row, target, lane in changed:
+            self._count_change(row.lane if row is not None else None, lane)
+            placement = self._placement(lane, now_ms)
+            if placement is None:
+                removes += [row] if row is not None else []
+                continue
+            if placement.state in (State.READY, State.BACKOFF):
+                self.touched.add(target)
+            if row is None:
+                adds.append((target, lane, placement))
+            else:
+                saves.append((Row(row.id, target, lane), placement))
+        self.shelf.add(adds)
+        self.shelf.save(saves)
+        self.shelf.remove(removes)
+
+    def _count_change(self, before: Lane | None, after: Lane) -> None:
+        pending, waited = after.pending(), before.pending() if before is not None else 0
+        self._terms["pending"] += pending - waited
+        self._terms["lanes"] += (pending > 0) - (waited > 0)
+        self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
+
+    def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
+        """Where the indexes have the lane; None where nothing of it needs keeping."""
         forget = fate.forget_ms(
             lane, dedupe_ms=self.rules.dedupe_ms, remember_open_ms=self.rules.remember_open_ms
         )
         if forget == 0:
-            if row is not None:
-                self.shelf.remove(row)
-            return
-        placement = self._placement(lane, forget, now_ms)
-        if placement.state in (State.READY, State.BACKOFF):
-            self.touched.add(target)
-        if row is None:
-            self.shelf.add(target, lane, placement)
-        else:
-            self.shelf.save(msgspec.structs.replace(row, lane=lane), placement)
-
-    def _placement(self, lane: Lane, forget: int | None, now_ms: int) -> Placement:
-        state = lane.state(now_ms)
+            return None
         ops = (lane.flying,) if lane.flying is not None else lane.waiting
         return Placement(
-            state,
+            lane.state(now_ms),
             min((op.severity for op in ops), default=Severity.LOW),
             lane.sent,
             min((op.first_ms for op in ops), default=0),
-            forget if forget is not None and state is State.IDLE else lane.due_ms,
+            lane.due_ms if forget is None else forget,
             len(lane.letters),
         )
 

@@ -148,4 +148,4 @@ class Spool(Protocol):
 
 
 Wake = Callable[[frozenset[str]], None]
-"""Called in the Trio thread with the targets at which a fold or a change made something ready."""
+"""Called in the Trio thread with the targets at which a fold, a settlement or a change made something ready."""

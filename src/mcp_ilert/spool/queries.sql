@@ -39,15 +39,16 @@ DELETE FROM inbox WHERE seq <= ?;
 -- name: inbox_events
 SELECT coalesce(sum(events), 0) FROM inbox;
 
+-- The lanes of many keys in one statement, which runs without the interpreter's lock.
 -- name: find
-SELECT id, target, body FROM lane WHERE hash = ?;
+SELECT lane.id, lane.target, lane.body FROM json_each(?) AS wanted JOIN lane ON lane.hash = wanted.value;
 
 -- name: get
 SELECT id, target, body FROM lane WHERE id = ?;
 
 -- name: add
 INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id;
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: save
 UPDATE lane SET state = ?, severity = ?, sent = ?, oldest = ?, due = ?, letters = ?, body = ? WHERE id = ?;

@@ -1,6 +1,6 @@
 """Where lanes are kept: the port that the engine works on, within one transaction, and its values."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -52,13 +52,15 @@ class Shelf(Protocol):
     def append(self, seq: int, events: int, blob: bytes) -> None: ...
     def trim(self, seq: int) -> None: ...
 
-    def find(self, key: str) -> Sequence[Row]:
-        """The lanes of a lower-cased key, at every target."""
+    def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
+        """The lanes of lower-cased keys, at every target; keys without a lane are absent."""
 
     def get(self, lane_id: int) -> Row | None: ...
-    def add(self, target: int, lane: Lane, placement: Placement) -> Row: ...
-    def save(self, row: Row, placement: Placement) -> None: ...
-    def remove(self, row: Row) -> None: ...
+    def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
+        """New lanes: (target, lane, placement)."""
+
+    def save(self, rows: Sequence[tuple[Row, Placement]]) -> None: ...
+    def remove(self, rows: Sequence[Row]) -> None: ...
 
     def extreme(
         self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool

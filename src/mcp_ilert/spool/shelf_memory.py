@@ -1,6 +1,6 @@
 """The shelf in memory: plain dictionaries and linear searches, for tests and small simulations."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -47,25 +47,31 @@ class MemoryShelf:
     def trim(self, seq: int) -> None:
         self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
 
-    def find(self, key: str) -> Sequence[Row]:
-        return [row for row in self._rows.values() if row.lane.key.lower() == key]
+    def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
+        found: dict[str, list[Row]] = {}
+        for row in self._rows.values():
+            key = row.lane.key.lower()
+            if key in keys:
+                found.setdefault(key, []).append(row)
+        return found
 
     def get(self, lane_id: int) -> Row | None:
         return self._rows.get(lane_id)
 
-    def add(self, target: int, lane: Lane, placement: Placement) -> Row:
-        row = Row(self._next, target, lane)
-        self._next += 1
-        self.save(row, placement)
-        return row
+    def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
+        for target, lane, placement in lanes:
+            self.save([(Row(self._next, target, lane), placement)])
+            self._next += 1
 
-    def save(self, row: Row, placement: Placement) -> None:
-        self._rows[row.id] = row
-        self._placements[row.id] = placement
+    def save(self, rows: Sequence[tuple[Row, Placement]]) -> None:
+        for row, placement in rows:
+            self._rows[row.id] = row
+            self._placements[row.id] = placement
 
-    def remove(self, row: Row) -> None:
-        del self._rows[row.id]
-        del self._placements[row.id]
+    def remove(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            del self._rows[row.id]
+            del self._placements[row.id]
 
     def _where(self, state: State, target: int | None = None) -> Iterator[tuple[int, Placement]]:
         for lane_id, placement in self._placements.items():

@@ -173,29 +173,38 @@ class SqliteShelf:
 
     # Lanes --------------------------------------------------------------------------------------------------
 
-    def find(self, key: str) -> Sequence[Row]:
-        found = (
-            Row(lane_id, target, LANE.decode(body))
-            for lane_id, target, body in self.connection.execute(self._sql["find"], (self._hash(key),))
-        )
-        return [row for row in found if row.lane.key.lower() == key]
+    def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
+        hashes = "[" + ",".join(str(self._hash(key)) for key in keys) + "]"
+        wanted = frozenset(keys)
+        found: dict[str, list[Row]] = {}
+        for lane_id, target, body in self.connection.execute(self._sql["find"], (hashes,)):
+            lane = LANE.decode(body)
+            key = lane.key.lower()
+            if key in wanted:  # else another key has the same hash
+                found.setdefault(key, []).append(Row(lane_id, target, lane))
+        return found
 
     def get(self, lane_id: int) -> Row | None:
         for number, target, body in self.connection.execute(self._sql["get"], (lane_id,)):
             return Row(number, target, LANE.decode(body))
         return None
 
-    def add(self, target: int, lane: Lane, placement: Placement) -> Row:
-        row = self._one("add", self._hash(lane.key.lower()), target, *_columns(placement), ENCODE(lane))
-        if row is None:
-            raise apsw.CorruptError("a lane was not stored")
-        return Row(msgspec.convert(row[0], int), target, lane)
+    def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
+        self.connection.executemany(
+            self._sql["add"],
+            [
+                (self._hash(lane.key.lower()), target, *_columns(placement), ENCODE(lane))
+                for target, lane, placement in lanes
+            ],
+        )
 
-    def save(self, row: Row, placement: Placement) -> None:
-        self._one("save", *_columns(placement), ENCODE(row.lane), row.id)
+    def save(self, rows: Sequence[tuple[Row, Placement]]) -> None:
+        self.connection.executemany(
+            self._sql["save"], [(*_columns(placement), ENCODE(row.lane), row.id) for row, placement in rows]
+        )
 
-    def remove(self, row: Row) -> None:
-        self._one("remove", row.id)
+    def remove(self, rows: Sequence[Row]) -> None:
+        self.connection.executemany(self._sql["remove"], [(row.id,) for row in rows])
 
     def extreme(
         self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool

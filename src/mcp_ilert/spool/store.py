@@ -31,7 +31,7 @@ class Store(Protocol):
 
     engine: Engine
 
-    def transact(self, work: Callable[[Engine], None]) -> None:
+    def transact(self, work: Callable[[Engine], object]) -> None:
         """Do the work and commit it, synced; on any error nothing of it is kept in the engine."""
 
     def reopen(self) -> None:
@@ -47,7 +47,7 @@ class MemoryStore:
     def __init__(self, rules: Rules) -> None:
         self.engine = Engine(MemoryShelf(), rules)
 
-    def transact(self, work: Callable[[Engine], None]) -> None:
+    def transact(self, work: Callable[[Engine], object]) -> None:
         work(self.engine)
         self.engine.save()
 
@@ -116,7 +116,7 @@ class SqliteStore:
             what_to_do="the bridge goes on with a new spool; keep the old file to recover events from it",
         )
 
-    def transact(self, work: Callable[[Engine], None]) -> None:
+    def transact(self, work: Callable[[Engine], object]) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             work(self.engine)

@@ -162,7 +162,8 @@ class SpoolView:
 
     def show(self, key: str) -> list[LaneView]:
         """The lanes of a key, at every target."""
-        rows = self._shelf.find(key.strip().lower())
+        wanted = key.strip().lower()
+        rows = self._shelf.find((wanted,)).get(wanted, ())
         return [self._view(row.id, row.target, row.lane) for row in rows]
 
     def dead(self, limit: int, after: int = 0) -> list[LaneView]:

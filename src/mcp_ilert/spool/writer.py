@@ -24,7 +24,7 @@ FOLD_SLICE = 512
 LAG_EVENTS = 8_192
 """Beyond so many events in the inbox, folding goes before accepting."""
 MAX_JOBS = 4_096
-PRUNE_EVERY_SECONDS = 10.0
+PRUNE_EVERY_MS = 10_000
 
 
 class Job:
@@ -63,7 +63,7 @@ class Writer:
     def __init__(self, store: Store, now_ms: NowMs) -> None:
         self._store = store
         self._now_ms = now_ms
-        self._pruned = time.monotonic()
+        self._pruned_ms = now_ms()
 
     @property
     def busy(self) -> bool:
@@ -130,8 +130,7 @@ class Writer:
             if entries:
                 self._accept(engine, entries, now_ms)
             results.extend((job, job.work(engine)) for job in jobs if job.work is not None)
-            if not jobs and not engine.tail:
-                self._prune(engine, now_ms)
+            self._prune(engine, now_ms)
 
         self._store.transact(work)
         for job, result in results:
@@ -146,8 +145,9 @@ class Writer:
         engine.accept(entries, now_ms, fold=few or critical)
 
     def _prune(self, engine: Engine, now_ms: int) -> None:
-        if time.monotonic() - self._pruned >= PRUNE_EVERY_SECONDS:
-            self._pruned = time.monotonic()
+        """Now and then, forget a slice of what is over; a clock that was set back only delays the next time."""
+        if now_ms - self._pruned_ms >= PRUNE_EVERY_MS:
+            self._pruned_ms = now_ms
             engine.prune(now_ms)
 
     # Admission ------------------------------------------------------------------------------------------------

@@ -1,0 +1,57 @@
+"""Changes something in a spool: by the bridge that runs on it, or directly where none does."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mcp_ilert.cli.common import run_trio
+from mcp_ilert.cli.locate import Place
+from mcp_ilert.errors import SpoolError
+
+if TYPE_CHECKING:
+    from mcp_ilert.control import Answer, Request
+    from mcp_ilert.spool.port import Rules
+
+
+def carry_out(place: Place, request: "Request") -> "Answer":
+    """Raises McpIlertError with the reason where it is not done."""
+    from mcp_ilert.control import NoBridgeError, ask  # noqa: PLC0415 - heavy
+
+    try:
+        answer = ask(place.path, request)
+    except NoBridgeError:
+        answer = run_trio(_directly, place, request)
+    if not answer.ok:
+        raise SpoolError(answer.error or "the bridge did not say why")
+    return answer
+
+
+async def _directly(place: Place, request: "Request") -> "Answer":
+    """Open the spool as a bridge would; its lock keeps out a bridge that starts meanwhile."""
+    from mcp_ilert.clock import wall_ms  # noqa: PLC0415
+    from mcp_ilert.control import Answer, PauseTarget, ResumeTarget, change_of  # noqa: PLC0415
+    from mcp_ilert.spool.spool import open_spool  # noqa: PLC0415 - heavy
+
+    _must_exist(place.path)
+    rules = _rules(place)
+    async with open_spool(place.path, rules, lambda _targets: None, wall_ms) as spool:
+        if isinstance(request, PauseTarget | ResumeTarget):
+            known = sorted(await spool.records())
+            if request.target not in known:
+                return Answer(ok=False, error=f"no target {request.target!r}; there are: {', '.join(known)}")
+        changed = await spool.change(change_of(request), wall_ms())
+    return Answer(ok=True, events=changed.events)
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise SpoolError(f"no spool at {path}: is it the right --config or --spool?")
+
+
+def _rules(place: Place) -> "Rules":
+    from mcp_ilert.spool.port import Rules  # noqa: PLC0415
+
+    if place.settings is None:
+        return Rules()
+    from mcp_ilert.service import rules_of  # noqa: PLC0415 - heavy
+
+    return rules_of(place.settings)

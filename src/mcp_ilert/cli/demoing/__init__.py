@@ -1,0 +1,1 @@
+"""What the demo shows, and the storm that it sends itself."""

@@ -1,0 +1,1 @@
+"""How `send` reads events, sends them, and counts what became of them."""

@@ -1,0 +1,274 @@
+"""What must hold between keys, what is allowed but unwise, and what follows from the settings as a whole."""
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import msgspec
+
+from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
+from mcp_ilert.config.model import RouteSettings, Settings
+from mcp_ilert.config.secret import Secret
+from mcp_ilert.config.show import show
+
+CONTAINER_PATIENCE_SECONDS = 10
+SHORT_TOKEN = 16
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """A problem between keys; `paths` are all that it rests on."""
+
+    paths: tuple[str, ...]
+    line: str
+
+
+class TargetSettings(msgspec.Struct, frozen=True):
+    """One integration key and what is opened with it."""
+
+    key: Secret
+    kind: str = "alert"
+
+
+def faults(settings: Settings) -> Iterator[Fault]:
+    """Everything that contradicts itself."""
+    yield from _keys(settings)
+    yield from _severities(settings)
+    yield from _tokens(settings)
+    yield from _routes(settings)
+    yield from _numbers(settings)
+    yield from _ports(settings)
+
+
+def problems(settings: Settings) -> list[str]:
+    """The lines of all that contradicts itself, for settings that were not loaded from a file."""
+    return [fault.line for fault in faults(settings)]
+
+
+def _keys(settings: Settings) -> Iterator[Fault]:
+    ilert, tls = settings.ilert, settings.tls
+    if not ilert.integration_key:
+        yield Fault(
+            ("ilert.api_key", "ilert.webhook_key"),
+            "ilert.webhook_key: empty, and so is ilert.api_key;"
+            " expected the integration key of an alert source in one of them",
+        )
+    if (tls.cert_file is None) != (tls.key_file is None):
+        missing, given = ("key_file", "cert_file") if tls.key_file is None else ("cert_file", "key_file")
+        yield Fault(
+            ("tls.cert_file", "tls.key_file"),
+            f"tls.{missing}: missing; expected a file, since tls.{given} is given (or leave both out)",
+        )
+
+
+def _severities(settings: Settings) -> Iterator[Fault]:
+    mapping = settings.mapping
+    uses = [(f"mapping.priority_map.{n}", word) for n, word in mapping.priority_map.items()]
+    uses += [("mapping.default_severity", mapping.default_severity)]
+    uses += [
+        (f"mapping.severity_names.{show_word(name)}", word) for name, word in mapping.severity_names.items()
+    ]
+    for path, word in uses:
+        if word not in mapping.severity:
+            known = ", ".join(mapping.severity) or "it is empty"
+            line = f"{path}: got {show(word)}, expected a severity that mapping.severity has ({known})"
+            yield Fault((path, "mapping.severity"), line)
+    for name, word in mapping.severity_names.items():
+        if name in SEVERITY_WORDS and name != word:
+            path = f"mapping.severity_names.{name}"
+            yield Fault((path,), f"{path}: got {show(word)}, but {name} is a severity itself; leave it out")
+
+
+def show_word(name: str) -> str:
+    return name if name.isidentifier() else show(name)
+
+
+def _tokens(settings: Settings) -> Iterator[Fault]:
+    names: dict[str, int] = {}
+    tokens: dict[Secret, int] = {}
+    for i, token in enumerate(settings.auth.tokens):
+        here = f"auth.tokens[{i}]"
+        if names.setdefault(token.name, i) != i:
+            yield Fault(
+                (f"{here}.name",),
+                f"{here}.name: got {show(token.name)}, which auth.tokens[{names[token.name]}] has already;"
+                " expected a name of its own",
+            )
+        if not token.token:
+            line = f"{here}.token: empty; expected the token, here or in a file named by token_file"
+            yield Fault((f"{here}.token",), line)
+        elif tokens.setdefault(token.token, i) != i:
+            line = (
+                f"{here}.token: is the same as that of auth.tokens[{tokens[token.token]}]; expected its own"
+            )
+            yield Fault((f"{here}.token",), line)
+        if not token.sources:
+            line = f'{here}.sources: empty; expected globs such as "web-*" (leave it out for all sources)'
+            yield Fault((f"{here}.sources",), line)
+    if settings.auth.required and not settings.auth.tokens:
+        line = "auth.required: true, but auth.tokens is empty; expected at least one token"
+        yield Fault(("auth.required", "auth.tokens"), line)
+
+
+def _routes(settings: Settings) -> Iterator[Fault]:
+    names: dict[Secret, tuple[str, str]] = {}
+    if settings.ilert.integration_key:
+        names[settings.ilert.integration_key] = ("default", "ilert")
+    keys: dict[str, tuple[Secret, str]] = {}
+    for i, route in enumerate(settings.routes):
+        here = f"routes[{i}]"
+        if route.webhook_key:
+            yield from _own_target(route, here, names, keys)
+
+
+def _own_target(
+    route: RouteSettings,
+    here: str,
+    names: dict[Secret, tuple[str, str]],
+    keys: dict[str, tuple[Secret, str]],
+) -> Iterator[Fault]:
+    """A route with its own key: key and name must name the same target everywhere."""
+    paths = (f"{here}.name", f"{here}.webhook_key")
+    if route.name is None:
+        line = f"{here}.name: missing; expected a name, since the route has a webhook_key of its own"
+        yield Fault(paths, line)
+        return
+    if route.name in RESERVED_TARGETS:
+        line = (
+            f"{here}.name: got {show(route.name)}, expected another name: it is that of routes without a key"
+        )
+        yield Fault(paths, line)
+        return
+    known, where = names.setdefault(route.webhook_key, (route.name, here))
+    if where == "ilert":
+        line = f"{here}.webhook_key: is the key of the target default; leave it out, and the route goes there"
+        yield Fault((*paths, "ilert.api_key", "ilert.webhook_key"), line)
+    elif known != route.name:
+        line = (
+            f"{here}.name: got {show(route.name)}, expected {show(known)}: {where} has the same webhook_key"
+        )
+        yield Fault((*paths, f"{where}.name", f"{where}.webhook_key"), line)
+    key, where = keys.setdefault(route.name, (route.webhook_key, here))
+    if key != route.webhook_key:
+        line = f"{here}.webhook_key: differs from that of {where}, which has the same name {show(route.name)}"
+        yield Fault(
+            (*paths, f"{where}.name", f"{where}.webhook_key"), f"{line}; expected a name for each key"
+        )
+
+
+def _numbers(settings: Settings) -> Iterator[Fault]:
+    rate, retries = settings.rate_limit, settings.retries
+    if rate.burst is not None and rate.burst > rate.per_minute:
+        yield Fault(
+            ("rate_limit.burst", "rate_limit.per_minute"),
+            f"rate_limit.burst: got {rate.burst}, expected a whole number, 1 to per_minute"
+            f" ({rate.per_minute}), or null",
+        )
+    if retries.max_interval_seconds < retries.base_interval_seconds:
+        yield Fault(
+            ("retries.max_interval_seconds", "retries.base_interval_seconds"),
+            f"retries.max_interval_seconds: got {retries.max_interval_seconds:g}, expected a number of"
+            f" seconds ≥ base_interval_seconds ({retries.base_interval_seconds:g})",
+        )
+
+
+def _ports(settings: Settings) -> Iterator[Fault]:
+    listen, metrics = settings.listen, settings.metrics
+    if not metrics.enabled or listen.port != metrics.listen_port or listen.port == 0:
+        return
+    addresses = {listen.address, metrics.listen_address}
+    if len(addresses) == 1 or addresses & {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        yield Fault(
+            ("listen.port", "metrics.listen_port", "listen.address", "metrics.listen_address"),
+            f"metrics.listen_port: got {metrics.listen_port}, expected another port: it is listen.port's",
+        )
+
+
+# Allowed, but unwise ------------------------------------------------------------------------------------
+
+
+def warnings(settings: Settings) -> list[str]:
+    """A line for each setting that works but is likely to be regretted."""
+    lines: list[str] = []
+    url = urlsplit(settings.ilert.api_url)
+    if url.scheme == "http" and not is_loopback(url.hostname or ""):
+        lines.append("ilert.api_url: http:// sends keys and events unencrypted; use https://")
+    if not settings.auth.tokens and not is_loopback(settings.listen.address):
+        lines.append(
+            f"auth.tokens: empty, and listen.address {settings.listen.address} is beyond loopback:"
+            " whoever reaches the port may send events"
+        )
+    drain, grace = settings.listen.drain_seconds, settings.delivery.shutdown_grace_seconds
+    if drain + grace >= CONTAINER_PATIENCE_SECONDS:
+        lines.append(
+            f"delivery.shutdown_grace_seconds: {grace:g}, with listen.drain_seconds {drain:g} that makes"
+            f" {drain + grace:g} s; container runtimes kill after {CONTAINER_PATIENCE_SECONDS} s by default"
+        )
+    lines += [
+        f"auth.tokens[{i}].token: shorter than {SHORT_TOKEN} characters; it can be guessed"
+        for i, token in enumerate(settings.auth.tokens)
+        if len(token.token.reveal()) < SHORT_TOKEN
+    ]
+    return lines
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host name or address can only be reached from this machine."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+# What follows -------------------------------------------------------------------------------------------
+
+
+def targets(settings: Settings) -> dict[str, TargetSettings]:
+    """Every target by its name, `default` first."""
+    found = {"default": TargetSettings(settings.ilert.integration_key)}
+    for route in settings.routes:
+        if route.webhook_key and route.name is not None:
+            found.setdefault(route.name, TargetSettings(route.webhook_key))
+    return found
+
+
+def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:
+    """The spool's file."""
+    if settings.spool.path is not None:
+        return Path(settings.spool.path)
+    if state := environ.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0]) / "spool.db"  # systemd gives a list where a unit has several
+    if (home := environ.get("XDG_STATE_HOME")) and Path(
+        home
+    ).is_absolute():  # relative ones are void by XDG's rule
+        return Path(home) / "mcp-ilert" / "spool.db"
+    user = environ.get("HOME")
+    return (Path(user) if user else Path.home()) / ".local" / "state" / "mcp-ilert" / "spool.db"
+
+
+def watched_files(settings: Settings) -> tuple[Path, ...]:
+    """The files beside the configuration whose change asks for a reload: secrets and certificates."""
+    tls, ilert = settings.tls, settings.ilert
+    named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file]
+    named += [token.token_file for token in settings.auth.tokens]
+    named += [route.webhook_key_file for route in settings.routes]
+    return tuple(dict.fromkeys(Path(name) for name in named if name))
+
+
+_RESTART = (
+    ("listen", ("address", "port", "tcp_port")),
+    ("spool", ("path",)),
+    ("metrics", ("enabled", "listen_address", "listen_port")),
+)
+
+
+def reload_differences(old: Settings, new: Settings) -> list[str]:
+    """The keys that differ and need a restart to take effect."""
+    return [
+        f"{section}.{key}"
+        for section, keys in _RESTART
+        for key in keys
+        if getattr(getattr(old, section), key) != getattr(getattr(new, section), key)
+    ]

@@ -1,0 +1,34 @@
+"""Looks at the files that a configuration names."""
+
+import os
+from pathlib import Path
+
+LARGEST_SECRET = 65_536
+
+
+def file_problem(path: Path) -> str | None:
+    """What keeps the file from being read, or None."""
+    try:
+        if not path.exists():
+            return "no such file"
+        if not path.is_file():
+            return "not a file"
+        return None if os.access(path, os.R_OK) else "no permission to read the file"
+    except (OSError, ValueError):
+        return "not the path of a file"
+
+
+def read_secret(path: Path) -> tuple[str, str | None]:
+    """The secret that the file holds, without the line end after it; or what is wrong."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(LARGEST_SECRET + 1)
+    except OSError as error:
+        return "", f"cannot be read: {error.strerror}"
+    if len(raw) > LARGEST_SECRET:
+        return "", f"holds more than {LARGEST_SECRET} bytes, expected a secret alone"
+    try:
+        text = raw.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return "", "is not text, expected a secret alone"
+    return (text, None) if text else ("", "is empty, expected a secret")

@@ -1,0 +1,73 @@
+"""What the scheduler, the senders and the settler share: the tracks, the clock, the rules, the spool."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import trio
+
+from mcp_ilert.clock import NowMs
+from mcp_ilert.dispatch.pace import ADDRESS_PER_MINUTE, Learnt, Pace, limits, rate
+from mcp_ilert.dispatch.rules import Chance, Metrics, Rules
+from mcp_ilert.dispatch.track import Bell, Places, Track
+from mcp_ilert.errors import UnavailableError
+from mcp_ilert.spool.port import Spool
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 0.1
+_RETRY_SECONDS_AT_MOST = 5.0
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Everything that dispatching changes while it runs, in one place; only Trio's thread touches it."""
+
+    def __init__(self, spool: Spool, rules: Rules, metrics: Metrics, now_ms: NowMs, random: Chance) -> None:
+        self.spool = spool
+        self.rules = rules
+        self.metrics = metrics
+        self.now_ms = now_ms
+        self.random = random
+        self.tracks: dict[str, Track] = {}
+        self.places = Places(rules.max_in_flight)
+        self.bell = Bell()
+        """Wakes the scheduler."""
+        self.idle = Bell()
+        """Wakes who waits for the last attempt to end."""
+        self._address: Pace | None = None
+
+    @property
+    def address(self) -> Pace:
+        """The tokens that all targets share; full in the process's first life."""
+        if self._address is None:
+            self.load_address(None)
+        assert self._address is not None  # noqa: S101 - just made; tells the type checker
+        return self._address
+
+    def load_address(self, tokens: float | None) -> None:
+        """Go on with what was left of the shared tokens."""
+        now = trio.current_time()
+        self._address = Pace(*limits(rate(ADDRESS_PER_MINUTE), Learnt(), now), tokens, now)
+
+    def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
+        """The states to be committed together with a lease or a settlement."""
+        now, wall_ms = trio.current_time(), self.now_ms()
+        return {track.name: track.blob(self.address, now, wall_ms) for track in tracks}
+
+    async def persist(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
+        """Ask the spool until it can; a spool that fails for good raises something else."""
+        failures = 0
+        while True:
+            try:
+                return await act()
+            except UnavailableError as error:
+                failures += 1
+                await self.rest(what, failures, error)
+
+    async def rest(self, what: str, failures: int, error: UnavailableError) -> None:
+        """Wait before the spool is asked again, longer each time."""
+        seconds = min(_RETRY_SECONDS_AT_MOST, _RETRY_SECONDS * 2.0 ** min(failures - 1, 10))
+        log.warning("spool unavailable, trying again", doing=what, detail=error.detail, failures=failures)
+        await trio.sleep(seconds * (0.5 + self.random() / 2))

@@ -1,0 +1,171 @@
+"""The delivering half of the bridge, as its owner sees it: run it, wake it, pause it, drain it."""
+
+import random as chance
+from collections.abc import Mapping
+
+import structlog
+import trio
+
+from mcp_ilert.clock import NowMs, wall_ms
+from mcp_ilert.dispatch import state
+from mcp_ilert.dispatch.breaker import Closed
+from mcp_ilert.dispatch.desk import Desk
+from mcp_ilert.dispatch.rules import Chance, DispatchSettings, Metrics, rules
+from mcp_ilert.dispatch.scheduler import Scheduler
+from mcp_ilert.dispatch.sender import Sender
+from mcp_ilert.dispatch.settler import Settler
+from mcp_ilert.dispatch.track import Post, Track
+from mcp_ilert.errors import McpIlertError, UnavailableError
+from mcp_ilert.spool.port import Pause, Spool
+from mcp_ilert.targets.port import Target
+
+log = structlog.get_logger()
+
+_FLUSH_SECONDS = 1.0
+
+
+class _Life:
+    """The parts of one run."""
+
+    def __init__(self, desk: Desk, nursery: trio.Nursery, senders: trio.Nursery) -> None:
+        self.nursery = nursery
+        self.senders = senders
+        self.settler = Settler(desk, nursery)
+        self.sender = Sender(desk, self.settler, senders)
+        self.scheduler = Scheduler(desk, self.sender, self.settler)
+        self._idle = desk.idle
+
+    async def still(self) -> None:
+        """Wait until nothing is on its way and everything known is on disk."""
+        while self.scheduler.leasing or self.sender.running or self.settler.outstanding:
+            await self._idle.wait()
+
+
+class Dispatcher:
+    """Sends what waits in the spool to its targets. It owns the targets: it closes those it is done with."""
+
+    def __init__(  # noqa: PLR0917 - its parts are handed in
+        self,
+        spool: Spool,
+        targets: Mapping[str, Target],
+        settings: DispatchSettings,
+        metrics: Metrics,
+        now_ms: NowMs = wall_ms,
+        random: Chance = chance.random,
+    ) -> None:
+        self._desk = Desk(spool, rules(settings), metrics, now_ms, random)
+        self._desk.tracks = {name: Track(name, target) for name, target in targets.items()}
+        self._retired: list[Post] = []
+        self._life: _Life | None = None
+
+    async def run(self) -> None:
+        """Deliver until cancelled (what is in flight is then found by the next start) or drained."""
+        try:
+            async with trio.open_nursery() as nursery, trio.open_nursery() as senders:
+                self._life = life = _Life(self._desk, nursery, senders)
+                nursery.start_soon(life.settler.run)
+                nursery.start_soon(life.scheduler.run)
+                await trio.sleep_forever()
+        finally:
+            self._life = None
+            with trio.move_on_after(_FLUSH_SECONDS, shield=True):
+                await self._close()
+
+    def wake(self, targets: frozenset[str]) -> None:
+        """Something became ready at these targets. Call it in Trio's thread."""
+        for name in targets & self._desk.tracks.keys():
+            self._desk.tracks[name].fresh = True
+        self._desk.bell.ring()
+
+    async def drain(self, seconds: float) -> None:
+        """Lease nothing more, let the attempts in flight end for so long, write down what is known, and end `run`."""
+        life = self._life
+        if life is None:
+            return
+        life.scheduler.stop()
+        with trio.move_on_after(seconds):
+            await life.still()
+        life.senders.cancel_scope.cancel()
+        with trio.move_on_after(_FLUSH_SECONDS):
+            await life.still()
+            await self._save()
+        life.nursery.cancel_scope.cancel()
+
+    async def pause(self, name: str) -> None:
+        """Send nothing to this target until it is resumed, also after a restart."""
+        await self._pause(name, paused=True)
+
+    async def resume(self, name: str) -> None:
+        """Send to this target again."""
+        await self._pause(name, paused=False)
+
+    def replace(self, targets: Mapping[str, Target], settings: DispatchSettings) -> None:
+        """Go on with these targets and settings, after a reload. Attempts in flight end as they began."""
+        desk = self._desk
+        desk.rules = rules(settings)
+        desk.places.limit = desk.rules.max_in_flight
+        for name in desk.tracks.keys() - targets.keys():
+            self._retire(desk.tracks.pop(name).post)
+        for name, target in targets.items():
+            self._take(name, target)
+        self.unpark()
+
+    def unpark(self) -> None:
+        """Try all keys again: they may have been mended."""
+        for track in self._desk.tracks.values():
+            track.state = state.unparked(track.state)
+            track.fresh = True
+            track.show(self._desk.metrics)
+        self._desk.bell.ring()
+
+    def notes(self) -> list[str]:
+        """What an operator should know of the targets, a line each; nothing while all is well."""
+        lines = []
+        for track in self._desk.tracks.values():
+            if track.paused:
+                lines.append(f"target {track.name}: paused by an operator; resume it to deliver")
+            if track.state.park.parked:
+                lines.append(
+                    f"target {track.name}: iLert refuses the integration key (status {track.state.park.status}); "
+                    "its events wait: set a valid key and reload"
+                )
+            if not isinstance(track.state.breaker, Closed):
+                lines.append(f"target {track.name}: circuit open, iLert does not answer; its events wait")
+        return lines
+
+    def _take(self, name: str, target: Target) -> None:
+        tracks = self._desk.tracks
+        if name not in tracks:
+            tracks[name] = Track(name, target)
+        elif tracks[name].post.target is not target:
+            self._retire(tracks[name].post)
+            tracks[name].post = Post(target)
+
+    def _retire(self, post: Post) -> None:
+        if self._life is None:
+            self._retired.append(post)
+        else:
+            self._life.nursery.start_soon(post.retire)
+
+    async def _close(self) -> None:
+        for post in (*self._retired, *(track.post for track in self._desk.tracks.values())):
+            await post.retire()
+
+    async def _pause(self, name: str, *, paused: bool) -> None:
+        desk = self._desk
+        if name not in desk.tracks:
+            known = ", ".join(sorted(desk.tracks))
+            raise McpIlertError(f"target {name}: there is none of this name; known are {known}")
+        await desk.spool.change(Pause(name, paused), desk.now_ms())
+        track = desk.tracks[name]
+        track.paused = paused
+        track.fresh = True
+        desk.bell.ring()
+        log.info("target paused" if paused else "target resumed", target=name)
+
+    async def _save(self) -> None:
+        loaded = {track for track in self._desk.tracks.values() if track.pace is not None}
+        try:
+            await self._desk.spool.settle((), self._desk.blobs(loaded), self._desk.now_ms())
+        except UnavailableError as error:
+            log.warning("the targets' states are not written down", detail=error.detail)

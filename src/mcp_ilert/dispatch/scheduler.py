@@ -1,0 +1,207 @@
+"""The one task that decides what goes when. It sleeps until it is woken or a time comes; it never polls.
+
+A round: plan each target (pure), share the places and the address's tokens among those that may send, lease
+everything in one commit, start a sender for each delivery.
+"""
+
+import math
+
+import msgspec
+import structlog
+import trio
+
+from mcp_ilert.dispatch import breaker, recovery, state
+from mcp_ilert.dispatch.desk import Desk
+from mcp_ilert.dispatch.plan import Go, Sleep, plan
+from mcp_ilert.dispatch.sender import Sender
+from mcp_ilert.dispatch.settler import Settler
+from mcp_ilert.dispatch.state import TargetState
+from mcp_ilert.dispatch.track import Track
+from mcp_ilert.errors import UnavailableError
+from mcp_ilert.events import Delivery, Severity
+from mcp_ilert.spool.port import Agenda, Leased, TargetRecord, Want
+
+log = structlog.get_logger()
+
+_QUIET_SECONDS = 1.0
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What is wanted for one target."""
+
+    track: Track
+    go: Go
+    want: Want
+
+
+class Scheduler:
+    """Leases what may go now, and starts it."""
+
+    def __init__(self, desk: Desk, sender: Sender, settler: Settler) -> None:
+        self._desk = desk
+        self._sender = sender
+        self._settler = settler
+        self._stopped = False
+        self._failures = 0
+        self.leasing = False
+
+    def stop(self) -> None:
+        """Lease nothing more, and end."""
+        self._stopped = True
+        self._desk.bell.ring()
+
+    async def run(self) -> None:
+        """Schedule until stopped or cancelled."""
+        desk = self._desk
+        while not self._stopped:
+            await self._load()
+            asks, until = self._round()
+            if asks:
+                await self._lease(asks)
+            else:
+                with trio.move_on_at(until):
+                    await desk.bell.wait()
+
+    # What is kept of a target -----------------------------------------------------------------------------------
+
+    async def _load(self) -> None:
+        desk = self._desk
+        if all(track.pace is not None for track in desk.tracks.values()):
+            return
+        records = await desk.persist("read the targets' states", desk.spool.records)
+        now, wall_ms = trio.current_time(), desk.now_ms()
+        if all(track.pace is None for track in desk.tracks.values()):
+            decoded = (state.decode(r.state, now, wall_ms) for r in records.values() if r.state)
+            desk.load_address(min((s.address_tokens for s in decoded if s is not None), default=None))
+        for track in desk.tracks.values():
+            if track.pace is None:
+                self._load_track(track, records.get(track.name, TargetRecord()), now, wall_ms)
+
+    def _load_track(self, track: Track, record: TargetRecord, now: float, wall_ms: int) -> None:
+        track.paused = record.paused
+        saved = state.decode(record.state, now, wall_ms) if record.state else None
+        if saved is not None:
+            track.load(saved.state, saved.tokens, self._desk.rules, now)
+        elif record.state:
+            log.warning(
+                "the state of a target cannot be read; its pace starts from nothing", target=track.name
+            )
+            track.load(TargetState(), 0.0, self._desk.rules, now)
+        else:
+            track.load(TargetState(), None, self._desk.rules, now)
+        track.show(self._desk.metrics)
+        track.show_tokens(self._desk.metrics)
+        self._settler.return_refused(track)
+
+    # One round --------------------------------------------------------------------------------------------------
+
+    def _round(self) -> tuple[list[Ask], float]:
+        """What to ask of the spool now; else, until when to sleep."""
+        desk = self._desk
+        now, wall_ms = trio.current_time(), desk.now_ms()
+        until = math.inf
+        ready: list[tuple[Track, Go, int]] = []
+        for track in desk.tracks.values():
+            view = track.view(desk.rules, now)
+            match plan(view, desk.rules, now, wall_ms):
+                case Go() as go:
+                    ready.append((track, go, 1 if go.probe else view.tokens))
+                case Sleep(until=at):
+                    until = min(until, at)
+        if ready and desk.address.available(now) < 1:
+            return [], min(until, now + desk.address.wait(now))
+        return self._share(ready, now), until
+
+    def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
+        """Deal the free places out one by one, what may be critical first, who asked longest ago first."""
+        desk = self._desk
+        ready.sort(key=lambda r: (not r[1].urgent, r[0].asked_at))
+        pool, others = min(desk.places.free, desk.address.available(now)), desk.places.free_for_others
+        granted = _deal([room for _, _, room in ready], pool)
+        asks = []
+        for (track, go, _), tokens in zip(ready, granted, strict=True):
+            for_others = min(tokens, others)
+            if tokens and (for_others or go.urgent):
+                others -= for_others
+                want = Want(track.name, tokens, for_others, go.revive, go.probe, go.probe_dead)
+                asks.append(Ask(track, go, want))
+        return asks
+
+    async def _lease(self, asks: list[Ask]) -> None:
+        """Lease what is asked for and start it; where the spool cannot, plan anew after a rest."""
+        desk = self._desk
+        now, wall_ms = trio.current_time(), desk.now_ms()
+        for ask in asks:
+            # Before the commit, so that neither it nor a settlement in between writes the tokens down as unspent.
+            self._reserve(ask, ask.want.tokens)
+            ask.track.fresh = False
+            ask.track.asked_at = now
+        self.leasing = True
+        try:
+            blobs = desk.blobs({ask.track for ask in asks})
+            leased = await desk.spool.lease([ask.want for ask in asks], blobs, wall_ms)
+        except UnavailableError as error:
+            for ask in asks:
+                self._reserve(ask, -ask.want.tokens)
+                ask.track.fresh = True
+            self._failures += 1
+            await desk.rest("lease", self._failures, error)
+        else:
+            self._failures = 0
+            self._start(asks, leased, wall_ms)
+        finally:
+            self.leasing = False
+            desk.idle.ring()
+
+    def _reserve(self, ask: Ask, tokens: int) -> None:
+        ask.track.tempo.reserve(tokens)
+        self._desk.address.reserve(tokens)
+
+    def _start(self, asks: list[Ask], leased: Leased, asked_ms: int) -> None:
+        """Start a sender for each delivery, in the order given, and note what the lease says of each target."""
+        tracks = {ask.want.target: ask.track for ask in asks}
+        for delivery in leased.deliveries:
+            self._desk.places.take(critical=delivery.severity is Severity.CRITICAL)
+            self._sender.start(tracks[delivery.target], delivery)
+        for ask in asks:
+            mine = [d for d in leased.deliveries if d.target == ask.want.target]
+            self._reserve(ask, len(mine) - ask.want.tokens)
+            self._note(ask, mine, leased.agenda.get(ask.want.target, Agenda()), asked_ms)
+
+    def _note(self, ask: Ask, deliveries: list[Delivery], agenda: Agenda, asked_ms: int) -> None:
+        track, want, now = ask.track, ask.want, trio.current_time()
+        track.agenda = agenda
+        empty = not deliveries and _claims_more(want, agenda, asked_ms)
+        track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
+        replace = msgspec.structs.replace
+        if want.revive and _come(agenda.next_revive_ms, asked_ms):
+            track.state = replace(track.state, recovery=recovery.revived(track.state.recovery, now))
+        if want.probe and deliveries:
+            track.probing = True
+            track.state = replace(track.state, breaker=breaker.probing(track.state.breaker))
+            if deliveries[0].revivals:
+                track.state = replace(track.state, recovery=recovery.probed(track.state.recovery, now))
+            track.show(self._desk.metrics)
+
+
+def _come(at_ms: int | None, now_ms: int) -> bool:
+    return at_ms is not None and at_ms <= now_ms
+
+
+def _claims_more(want: Want, agenda: Agenda, asked_ms: int) -> bool:
+    """Whether the agenda says that something was ready which the lease did not give."""
+    if want.probe:
+        return agenda.waiting
+    ready = agenda.critical_ready or (agenda.others_ready and want.others > 0)
+    return ready or _come(agenda.next_due_ms, asked_ms)
+
+
+def _deal(rooms: list[int], pool: int) -> list[int]:
+    """Give out `pool` one by one to those that have room."""
+    granted = [0] * len(rooms)
+    while pool > 0 and any(g < room for g, room in zip(granted, rooms, strict=True)):
+        for i, room in enumerate(rooms):
+            if pool > 0 and granted[i] < room:
+                granted[i] += 1
+                pool -= 1
+    return granted

@@ -1,0 +1,158 @@
+"""What the dispatcher holds of one target while it runs. Only Trio's thread touches it."""
+
+import trio
+
+from mcp_ilert.dispatch import breaker, pace, state
+from mcp_ilert.dispatch.pace import Pace
+from mcp_ilert.dispatch.plan import View
+from mcp_ilert.dispatch.rules import Metrics, Rules
+from mcp_ilert.dispatch.state import TargetState
+from mcp_ilert.spool.port import Agenda
+from mcp_ilert.targets.port import Target
+
+
+class Post:
+    """A target's connections; once retired they close behind the last attempt that uses them."""
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._in_use = 0
+        self._retired = False
+
+    def enter(self) -> None:
+        """An attempt begins."""
+        self._in_use += 1
+
+    async def leave(self) -> None:
+        """An attempt ends."""
+        self._in_use -= 1
+        await self._close_if_done()
+
+    async def retire(self) -> None:
+        """No attempt will begin any more."""
+        self._retired = True
+        await self._close_if_done()
+
+    async def _close_if_done(self) -> None:
+        if self._retired and not self._in_use:
+            await self.target.aclose()
+
+
+class Track:
+    """One target: its state, its tokens, and what the spool last said of it."""
+
+    def __init__(self, name: str, target: Target) -> None:
+        self.name = name
+        self.post = Post(target)
+        self.state = TargetState()
+        self.agenda = Agenda()
+        self.pace: Pace | None = None
+        """None until the spool's record of the target has been read."""
+        self.fresh = True
+        self.paused = False
+        self.probing = False
+        self.returning = False
+        """A change that returns dead letters to their lanes is on its way."""
+        self.asked_at = 0.0
+        self.quiet_until = 0.0
+
+    def load(self, saved: TargetState, tokens: float | None, rules: Rules, now: float) -> None:
+        """Go on from what is kept of the target; `tokens` None: it has never been sent to."""
+        self.state = saved
+        self.pace = Pace(*pace.limits(rules.rate, saved.learnt, now), tokens, now)
+
+    def view(self, rules: Rules, now: float) -> View:
+        """What planning needs to know; also brings the bucket up to date with the learnt budget."""
+        tempo = self.tempo
+        tempo.limit(*pace.limits(rules.rate, self.state.learnt, now), now)
+        return View(
+            state=self.state,
+            agenda=self.agenda,
+            fresh=self.fresh,
+            paused=self.paused,
+            probing=self.probing,
+            tokens=tempo.available(now),
+            token_wait=tempo.wait(now),
+            quiet_until=self.quiet_until,
+        )
+
+    @property
+    def tempo(self) -> Pace:
+        """The pace, once loaded."""
+        if self.pace is None:
+            raise RuntimeError(f"target {self.name} is used before it is loaded")
+        return self.pace
+
+    def blob(self, address: Pace, now: float, wall_ms: int) -> bytes:
+        """What the spool shall keep of the target."""
+        return state.encode(self.state, self.tempo.saved(now), address.saved(now), now, wall_ms)
+
+    def show(self, metrics: Metrics) -> None:
+        """Tell the gauges."""
+        metrics.circuit_state.labels(target=self.name).set(breaker.GAUGE[type(self.state.breaker)])
+        metrics.key_parked.labels(target=self.name).set(self.state.park.parked)
+
+    def show_tokens(self, metrics: Metrics) -> None:
+        """Let the gauge of tokens read the bucket whenever it is asked."""
+        gauge = metrics.rate_limit_tokens.labels(target=self.name)
+        gauge.set_function(self._tokens)
+
+    def _tokens(self) -> int:
+        if self.pace is None:
+            return 0
+        try:
+            now = trio.current_time()
+        except RuntimeError:  # asked for outside of the run: what was known last
+            return self.pace.known()
+        return self.pace.available(now)
+
+
+class Places:
+    """How many attempts may run at once; from two up one place is kept for critical operations."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._taken = 0
+        self._others = 0
+
+    @property
+    def free(self) -> int:
+        """Places for anything critical."""
+        return max(0, self.limit - self._taken)
+
+    @property
+    def free_for_others(self) -> int:
+        """Places for the rest."""
+        kept = 1 if self.limit >= 2 else 0
+        return max(0, min(self.free, self.limit - kept - self._others))
+
+    @property
+    def taken(self) -> int:
+        """Deliveries leased and not settled."""
+        return self._taken
+
+    def take(self, *, critical: bool) -> None:
+        """A delivery is leased."""
+        self._taken += 1
+        self._others += not critical
+
+    def give(self, *, critical: bool) -> None:
+        """A delivery is settled."""
+        self._taken -= 1
+        self._others -= not critical
+
+
+class Bell:
+    """Wakes one sleeper; a ring while nobody sleeps is kept."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+
+    def ring(self) -> None:
+        """Wake the sleeper."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Sleep until the next ring, or not at all if there was one since the last wait."""
+        await self._event.wait()
+        self._event = trio.Event()

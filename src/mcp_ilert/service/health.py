@@ -1,0 +1,35 @@
+"""What keeps the bridge from accepting, and what an operator should know. Pure but for one look at the disk."""
+
+import os
+from pathlib import Path
+
+from mcp_ilert.config import Settings
+from mcp_ilert.events import Counts
+
+
+def reasons(path: Path, settings: Settings, *, stopping: bool) -> list[str]:
+    """Why nothing is accepted now; empty where the bridge is ready."""
+    found = ["shutting down"] if stopping else []
+    if not os.access(path, os.W_OK):
+        found.append(f"spool.path: {path} cannot be written")
+    elif _free_bytes(path) < settings.spool.min_free_bytes:
+        found.append(f"spool.min_free_bytes: the disk of {path} has less free than that")
+    return found
+
+
+def notes(counts: Counts, settings: Settings) -> list[str]:
+    """What waits for an operator in the spool."""
+    found: list[str] = []
+    if counts.dead:
+        found.append(f"{counts.dead} dead letters; see mcp-ilert queue dead")
+    if counts.lanes >= settings.spool.max_pending:
+        found.append(f"the spool is full (spool.max_pending: {settings.spool.max_pending} lanes)")
+    return found
+
+
+def _free_bytes(path: Path) -> int:
+    try:
+        disk = os.statvfs(path.parent)
+    except OSError:
+        return 0
+    return disk.f_bavail * disk.f_frsize

@@ -1,0 +1,95 @@
+"""Opens a bridge: spool → targets → dispatcher → doors, in one nursery; closes it in the reverse order.
+
+First nobody can bring events any more, then what is in flight may end, and the spool is the last to go.
+"""
+
+import os
+import random as chance
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import structlog
+import trio
+
+from mcp_ilert import __version__, config
+from mcp_ilert.clock import NowMs, wall_ms
+from mcp_ilert.config import Settings
+from mcp_ilert.control import serve_control
+from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.mapping import Mapper
+from mcp_ilert.metrics import Metrics
+from mcp_ilert.service.doors import Doors
+from mcp_ilert.service.parts import Attempted, Waker, oldest_at, rules_of, targets_of
+from mcp_ilert.service.service import Load, Service
+from mcp_ilert.service.watch import watch
+from mcp_ilert.spool import open_spool
+from mcp_ilert.spool.port import Retarget
+
+log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    *,
+    load: Load | None = None,
+    environ: Mapping[str, str] = os.environ,
+    now_ms: NowMs = wall_ms,
+    draw: Callable[[], float] = chance.random,
+    attempted: Attempted | None = None,
+) -> AsyncIterator[Service]:
+    """Run the bridge while the context is open; leaving it ends the bridge gently.
+
+    `load` reads the configuration again, for reloads. `draw` gives numbers in [0, 1). `attempted` is told of each
+    attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
+    the body and is raised from here.
+    """
+    path = config.spool_path(settings, environ)
+    mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
+    observe = metrics.commit_seconds.observe
+    async with open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe) as spool:
+        metrics.watch(spool.counts, oldest_at(path, now_ms))
+        service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
+        doors = Doors(service)
+        targets = targets_of(settings, mapper, attempted)
+        metrics.use_targets(targets)
+        await spool.change(Retarget(tuple(targets)), now_ms())
+        waker.dispatcher = dispatcher = Dispatcher(spool, targets, settings, metrics, now_ms, draw)
+        service.begin(dispatcher, targets)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(dispatcher.run)
+            await nursery.start(doors.serve, settings.delivery.shutdown_grace_seconds)
+            await nursery.start(serve_control, path, service.handle)
+            if load is not None:
+                nursery.start_soon(service.reloads, load, doors.take)
+                nursery.start_soon(watch, lambda: config.watched_files(service.settings), service.ask_reload)
+            _tell(service)
+            yield service
+            await _end(service, dispatcher, doors)
+            nursery.cancel_scope.cancel()
+    log.info("stopped", pending=service.counts().pending)
+
+
+def _tell(service: Service) -> None:
+    for line in config.warnings(service.settings):
+        log.warning(line)
+    log.info(
+        "started",
+        version=__version__,
+        url=service.url,
+        metrics=service.metrics_url,
+        spool=str(service.path),
+        targets=list(config.targets(service.settings)),
+        pending=service.counts().pending,
+    )
+
+
+async def _end(service: Service, dispatcher: Dispatcher, doors: Doors) -> None:
+    """/readyz turns, the doors close, what is being read is committed, deliveries in flight end."""
+    settings = service.settings
+    service.stopping = True
+    log.info("shutting down", drain_seconds=settings.listen.drain_seconds)
+    await trio.sleep(settings.listen.drain_seconds)
+    async with trio.open_nursery() as ending:
+        ending.start_soon(doors.close)
+        ending.start_soon(dispatcher.drain, settings.delivery.shutdown_grace_seconds)

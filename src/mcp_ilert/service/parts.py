@@ -1,0 +1,143 @@
+"""What the bridge is put together from, made of the settings alone."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from mcp_ilert import config
+from mcp_ilert.clock import NowMs
+from mcp_ilert.config import Settings
+from mcp_ilert.decode.native import decode_event
+from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.errors import SpoolError
+from mcp_ilert.events import DROP, Delivery, Event, Outcome, Severity
+from mcp_ilert.intake import Limits
+from mcp_ilert.mapping import Mapper, Route
+from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.view import SpoolView
+from mcp_ilert.targets.ilert import IlertTarget
+from mcp_ilert.targets.port import Target
+
+Attempted = Callable[[Delivery, Outcome], None]
+Interpret = Callable[[bytes], tuple[Event, Route]]
+
+
+def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
+    """What folding needs of the settings."""
+    mapper = mapper or Mapper(settings)
+    delivery = settings.delivery
+
+    def route(payload: bytes) -> str:
+        found = mapper.route(decode_event(payload))
+        return DROP if found.drop else found.target
+
+    return Rules(
+        cancel_resolved=delivery.cancel_resolved,
+        dedupe_ms=round(delivery.dedupe_seconds * 1000),
+        remember_open_ms=round(delivery.remember_open_days * 86_400_000),
+        max_pending=settings.spool.max_pending,
+        min_free_bytes=settings.spool.min_free_bytes,
+        route=route,
+    )
+
+
+def interpreter(mapper: Mapper) -> Interpret:
+    """From an event's text to what its request says; the mapping is that of now, not of when it came."""
+
+    def interpret(payload: bytes) -> tuple[Event, Route]:
+        event = decode_event(payload)
+        return event, mapper.route(event)
+
+    return interpret
+
+
+class Watched:
+    """A target whose attempts somebody looks at."""
+
+    def __init__(self, target: Target, attempted: Attempted) -> None:
+        self._target = target
+        self._attempted = attempted
+
+    @property
+    def name(self) -> str:
+        return self._target.name
+
+    async def send(self, delivery: Delivery) -> Outcome:
+        outcome = await self._target.send(delivery)
+        self._attempted(delivery, outcome)
+        return outcome
+
+    async def aclose(self) -> None:
+        await self._target.aclose()
+
+
+def targets_of(settings: Settings, mapper: Mapper, attempted: Attempted | None = None) -> dict[str, Target]:
+    """A client for each integration key. Call it in Trio."""
+    fields = Settings().mapping.severity | settings.mapping.severity
+    made: dict[str, Target] = {}
+    for name, target in config.targets(settings).items():
+        client = IlertTarget(
+            name,
+            target.key,
+            settings.ilert.api_key or None,
+            settings.ilert.api_url,
+            settings.ilert.timeout_seconds,
+            fields,
+            interpreter(mapper),
+            max_in_flight=settings.delivery.max_in_flight,
+        )
+        made[name] = client if attempted is None else Watched(client, attempted)
+    return made
+
+
+def same_targets(old: Settings, new: Settings) -> bool:
+    """Whether the clients of the old settings serve the new ones: then their connections stay."""
+    pairs = ((s.ilert, s.mapping, s.routes, s.delivery.max_in_flight) for s in (old, new))
+    return next(pairs) == next(pairs)
+
+
+def limits_of(settings: Settings) -> Limits:
+    return Limits(settings.listen.max_body_bytes, settings.listen.max_event_bytes)
+
+
+def with_what_stays(new: Settings, old: Settings) -> Settings:
+    """The new settings, but for what needs a restart."""
+    replace = msgspec.structs.replace
+    listen, metrics = old.listen, old.metrics
+    return replace(
+        new,
+        listen=replace(new.listen, address=listen.address, port=listen.port, tcp_port=listen.tcp_port),
+        spool=replace(new.spool, path=old.spool.path),
+        metrics=replace(
+            new.metrics,
+            enabled=metrics.enabled,
+            listen_address=metrics.listen_address,
+            listen_port=metrics.listen_port,
+        ),
+    )
+
+
+def oldest_at(path: Path, now_ms: NowMs) -> Callable[[], Mapping[Severity, float]]:
+    """Tells the age of the oldest event that waits, in seconds, by severity."""
+
+    def oldest() -> Mapping[Severity, float]:
+        try:
+            with SpoolView(path) as view:
+                found = view.oldest()
+        except SpoolError:  # being set aside or moved; the next scrape asks again
+            return {}
+        return {severity: max(0, now_ms() - ms) / 1000 for severity, ms in found.items()}
+
+    return oldest
+
+
+class Waker:
+    """Hands the spool's wake-ups to the dispatcher, which is made after the spool."""
+
+    def __init__(self) -> None:
+        self.dispatcher: Dispatcher | None = None
+
+    def __call__(self, targets: frozenset[str]) -> None:
+        if self.dispatcher is not None:
+            self.dispatcher.wake(targets)

@@ -1,0 +1,145 @@
+"""A running bridge: what it tells, what it is asked to do, and how it takes a new configuration."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import structlog
+import trio
+
+from mcp_ilert import config, logs
+from mcp_ilert.clock import NowMs
+from mcp_ilert.config import Settings
+from mcp_ilert.control import Answer, PauseTarget, Request, ResumeTarget, change_of
+from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.errors import ConfigError, StartError
+from mcp_ilert.events import Counts
+from mcp_ilert.intake import Intake
+from mcp_ilert.mapping import Mapper
+from mcp_ilert.metrics import Metrics
+from mcp_ilert.service import health
+from mcp_ilert.service.parts import (
+    Attempted,
+    limits_of,
+    rules_of,
+    same_targets,
+    targets_of,
+    with_what_stays,
+)
+from mcp_ilert.spool.port import Retarget, Spool
+from mcp_ilert.targets.port import Target
+from mcp_ilert.web.auth import Guard
+
+log = structlog.get_logger()
+
+Load = Callable[[], Settings]
+Apply = Callable[[Settings], None]
+"""Has the doors take new settings; raises StartError, with nothing changed, where they cannot."""
+
+
+class Service:
+    """The parts of a running bridge; open_service puts them together."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        path: Path,
+        spool: Spool,
+        mapper: Mapper,
+        metrics: Metrics,
+        *,
+        now_ms: NowMs,
+        attempted: Attempted | None,
+    ) -> None:
+        self.settings = settings
+        self.path = path
+        self.spool = spool
+        self.metrics = metrics
+        self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
+        self.guard = Guard(settings.auth.tokens)
+        self.stopping = False
+        self.url = ""
+        """Where the doors are."""
+        self.metrics_url: str | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._targets: Mapping[str, Target] = {}
+        self._now_ms = now_ms
+        self._attempted = attempted
+        self._reload_asked = trio.Event()
+
+    def begin(self, dispatcher: Dispatcher, targets: Mapping[str, Target]) -> None:
+        """Take the delivering half, which is made after the spool and the doors."""
+        self._dispatcher, self._targets = dispatcher, targets
+
+    def counts(self) -> Counts:
+        """The conservation law's terms, now."""
+        return self.spool.counts()
+
+    def readiness(self) -> tuple[list[str], list[str]]:
+        """What keeps the bridge from accepting, and what an operator should know."""
+        reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
+        return reasons, [*self._delivering().notes(), *health.notes(self.counts(), self.settings)]
+
+    async def handle(self, request: Request) -> Answer:
+        """Carry out what a command asks for through the control socket."""
+        match request:
+            case PauseTarget(target=target):
+                await self._delivering().pause(target)
+                return Answer(ok=True)
+            case ResumeTarget(target=target):
+                await self._delivering().resume(target)
+                return Answer(ok=True)
+        changed = await self.spool.change(change_of(request), self._now_ms())
+        log.info("changed by an operator", change=type(request).__name__, events=changed.events)
+        return Answer(ok=True, events=changed.events)
+
+    def _delivering(self) -> Dispatcher:
+        if self._dispatcher is None:
+            raise RuntimeError("the service is used before it has begun")
+        return self._dispatcher
+
+    def ask_reload(self) -> None:
+        """Have the configuration read again, soon."""
+        self._reload_asked.set()
+
+    async def reloads(self, load: Load, apply: Apply) -> None:
+        """Reload each time that it is asked for, one at a time; runs until cancelled."""
+        while True:
+            await self._reload_asked.wait()
+            self._reload_asked = trio.Event()
+            await self.reload(load, apply)
+
+    async def reload(self, load: Load, apply: Apply) -> bool:
+        """Take the configuration as it is now; where anything is wrong with it, nothing changes."""
+        try:
+            loaded = load()
+            apply(loaded)
+        except ConfigError as error:
+            return self._refused(error.problems)
+        except StartError as error:
+            return self._refused([str(error)])
+        await self._take(loaded)
+        self.metrics.last_reload_success.set(1)
+        log.info("configuration reloaded")
+        return True
+
+    def _refused(self, problems: list[str]) -> bool:
+        for problem in problems:
+            log.error("reload refused, nothing changed", problem=problem)
+        self.metrics.last_reload_success.set(0)
+        return False
+
+    async def _take(self, loaded: Settings) -> None:
+        for key in config.reload_differences(self.settings, loaded):
+            log.warning("this key needs a restart; the other changes are applied", key=key)
+        old, new = self.settings, with_what_stays(loaded, self.settings)
+        self.settings = new
+        logs.configure(new.logging.level, new.logging.format)
+        mapper = Mapper(new)
+        self.intake.use(mapper, limits_of(new))
+        self.guard.use(new.auth.tokens)
+        self.spool.use(rules_of(new, mapper))
+        if not same_targets(old, new):
+            self._targets = targets_of(new, mapper, self._attempted)
+        self.metrics.use_targets(self._targets)
+        self._delivering().replace(self._targets, new)
+        await self.spool.change(Retarget(tuple(self._targets)), self._now_ms())

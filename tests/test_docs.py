@@ -1,0 +1,165 @@
+"""What the README, the examples and the unit say is what the code does."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from mcp_ilert.cli import main
+from mcp_ilert.config import Settings, load
+from mcp_ilert.decode.native import decode_event
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+UNIT = ROOT / "deploy/systemd/mcp-ilert.service"
+NESTED_NOT_LISTED = ("routes[].services[]",)  # belongs to a later feature
+
+
+def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """Each key of the model: its path, its default, and whether it is for later."""
+    for field in msgspec.structs.fields(kind):
+        path = prefix + field.encode_name
+        element, inner, later = unwrap(field.type)
+        if inner is not None and element:
+            yield path, default_of(field), later
+            if path + "[]" not in NESTED_NOT_LISTED:
+                yield from keys(inner, path + "[].")
+        elif inner is not None:
+            yield from keys(inner, path + ".")
+        else:
+            yield path, default_of(field), later
+
+
+def unwrap(annotation: Any) -> tuple[bool, type | None, bool]:
+    """Whether it is a list, the Struct in it if any, and whether it is marked for later."""
+    later = False
+    while hasattr(annotation, "__metadata__"):
+        later |= any((meta.extra or {}).get("later") is not None for meta in annotation.__metadata__)
+        annotation = annotation.__origin__
+    arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
+    if getattr(annotation, "__origin__", None) is tuple:
+        inner = unwrap(arguments[0])[1]
+        return True, inner, later
+    is_struct = isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+    return False, annotation if is_struct else None, later
+
+
+def default_of(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return msgspec.to_builtins(field.default)
+    if field.default_factory is msgspec.NODEFAULT:
+        return "required"
+    value = field.default_factory()
+    return "" if str(value) == "<secret>" else msgspec.to_builtins(value)
+
+
+def rows() -> dict[str, tuple[str, str]]:
+    """The README's configuration table: key → default and meaning."""
+    section = README.split("## Configuration")[1].split("\n## ")[0]
+    found = re.findall(r"^\| `([^`]+)` \| (.*?) \| (.*?) ?\|$", section, re.MULTILINE)
+    return {key: (default, meaning) for key, default, meaning in found}
+
+
+def test_the_readme_lists_every_key_of_the_configuration_and_no_other() -> None:
+    assert set(rows()) == {path for path, _, _ in keys(Settings)}
+
+
+def test_the_readme_gives_the_default_of_every_key() -> None:
+    from ruamel.yaml import YAML
+
+    yaml = YAML(typ="safe", pure=True)
+    told = {key: default for key, (default, _) in rows().items()}
+    wrong = {}
+    for path, default, _ in keys(Settings):
+        text = told[path].strip("`")
+        value = "required" if not text else yaml.load(text)
+        same = json.dumps(value) == json.dumps(default) or (value == default and isinstance(default, float))
+        if not same and value != json.loads(json.dumps(default), object_hook=whole_keys):
+            wrong[path] = (value, default)
+    assert wrong == {}
+
+
+def whole_keys(mapping: dict[str, Any]) -> dict[Any, Any]:
+    return {int(key) if key.isdigit() else key: value for key, value in mapping.items()}
+
+
+def test_the_readme_marks_what_comes_later() -> None:
+    told = {key for key, (_, meaning) in rows().items() if meaning.startswith("**later**")}
+    assert told == {path for path, _, later in keys(Settings) if later}
+
+
+def test_the_readme_names_every_command() -> None:
+    section = README.split("## Commands")[1].split("\n## ")[0]
+    known = set(main.commands) if hasattr(main, "commands") else set()
+    assert {name for name in known if f"mcp-ilert {name}" not in section} == set()
+
+
+def test_the_quick_start_of_the_readme_is_the_example_file() -> None:
+    block = README.split("```yaml\n")[1].split("```")[0]
+    without_comments = re.sub(r" *#.*", "", (ROOT / "examples/quickstart.yaml").read_text()).strip()
+    assert [line.strip() for line in block.strip().splitlines()] == [
+        line.strip() for line in without_comments.splitlines()
+    ]
+
+
+@pytest.mark.parametrize("name", ["quickstart.yaml", "mcp-ilert.yaml"])
+def test_the_examples_load(name: str) -> None:
+    settings = load(ROOT / "examples" / name, {"ILERT_WEBHOOK_KEY": "il1api-example"})
+    assert settings.listen.port == 8080
+    assert settings.mapping.priority_map == {1: "critical", 2: "high", 3: "medium", 4: "low"}
+
+
+def test_the_full_example_holds_the_defaults_but_for_the_key() -> None:
+    settings = load(ROOT / "examples/mcp-ilert.yaml", {"ILERT_WEBHOOK_KEY": "il1api-example"})
+    for section in msgspec.structs.fields(Settings):
+        if section.name != "ilert":
+            assert getattr(settings, section.name) == getattr(Settings(), section.name), section.name
+
+
+def test_the_sample_events_of_the_readme_are_events() -> None:
+    samples = re.findall(r"-d '(\{.*?\})'", README, re.DOTALL)
+    events = [decode_event(sample.encode()) for sample in samples]
+    assert [(event.mcp_id, event.status) for event in events] == [
+        ("evt-0001", "firing"),
+        ("evt-0002", "firing"),
+        ("evt-0002", "resolved"),
+    ]
+
+
+def test_what_the_documents_point_at_exists() -> None:
+    for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]:
+        for link in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+            if "://" not in link:
+                assert (document.parent / link).exists(), f"{document.name} points at {link}"
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that exists on this machine."""
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/mcp-ilert/bin/mcp-ilert", sys.executable))
+    return copy
+
+
+systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+
+
+@systemd
+def test_systemd_finds_nothing_wrong_with_the_unit(unit: Path) -> None:
+    command = ["systemd-analyze", "verify", "--recursive-errors=no", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@systemd
+def test_the_unit_is_hardened(unit: Path) -> None:
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout

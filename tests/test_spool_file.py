@@ -1,0 +1,266 @@
+"""The spool on a real file: owners, versions, damage, full and failing disks, crashes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import apsw
+import pytest
+import trio
+
+from faulty_disk import faulty_disk
+from mcp_ilert.errors import SpoolError, StartError, UnavailableError
+from mcp_ilert.events import Delivery, Done, Kind, Settlement
+from mcp_ilert.spool import open_spool
+from mcp_ilert.spool.port import Rules, Want
+from mcp_ilert.spool.spool import WrittenSpool
+from mcp_ilert.spool.sqlite import migrations
+from mcp_ilert.spool.store import SqliteStore
+from mcp_ilert.spool.view import SpoolView
+from spools import T0, Clock, entry, opened
+
+RULES = Rules()
+
+
+async def lease_all(spool: WrittenSpool) -> list[tuple[str, Kind]]:
+    leased = await spool.lease([Want("default", 1_000, 1_000)], {}, T0)
+    return [(d.key, d.kind) for d in leased.deliveries]
+
+
+async def test_what_waits_is_there_after_a_restart(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "one"), entry("A", "two")])
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        assert await lease_all(spool) == [("one", Kind.ALERT), ("two", Kind.ALERT)]
+
+
+async def test_a_lease_left_by_a_crash_is_taken_again_and_its_key_is_unknown(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A")])
+        assert await lease_all(spool) == [("evt-1", Kind.ALERT)]
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]  # not cancelled: the alert may be open
+
+
+async def test_a_second_owner_is_refused_and_told_who_holds_the_spool(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()):
+        with pytest.raises(StartError, match=f"in use by process {os.getpid()} on "):
+            async with opened("thread", tmp_path, RULES, Clock()):
+                pass
+
+
+async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()):
+        pass
+    with apsw.Connection(str(tmp_path / "spool.db")) as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(SpoolError, match="is of version 99; this mcp-ilert knows"):
+        async with opened("thread", tmp_path, RULES, Clock()):
+            pass
+
+
+async def test_an_older_spool_is_migrated_with_all_that_waits(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry()])
+    connection = apsw.Connection(str(tmp_path / "spool.db"))
+    connection.execute("DROP INDEX lane_dead; PRAGMA user_version = 1")  # as version 1 was
+    connection.close()
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        assert await lease_all(spool) == [("evt-1", Kind.ALERT)]
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert view.dead(10) == []
+    assert len(migrations()) > 1
+
+
+@pytest.mark.parametrize("damage", [b"not a database at all" * 300, b"SQLite format 3\0" + b"\xff" * 5_000])
+async def test_a_damaged_spool_is_set_aside_and_the_bridge_starts(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "spool.db"
+    path.write_bytes(damage)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry()])
+        assert spool.counts().pending == 1
+    (kept,) = tmp_path.glob("spool.db.damaged-*")
+    assert kept.read_bytes() == damage
+
+
+async def test_after_a_spool_was_set_aside_a_resolve_is_never_cancelled(tmp_path: Path) -> None:
+    (tmp_path / "spool.db").write_bytes(b"damaged" * 1_000)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A"), entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
+
+
+async def test_the_spool_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()):
+        assert {oct(p.stat().st_mode & 0o777) for p in tmp_path.glob("spool.db*")} == {"0o600"}
+
+
+async def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartError, match=r"spool\.path: .*cannot be written"):
+        async with open_spool(tmp_path / "file" / "spool.db", RULES, lambda _: None, Clock()):
+            pass
+
+
+async def test_a_full_disk_refuses_events_and_recovers_by_itself(tmp_path: Path) -> None:
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", "before")])
+            disk.full = True
+            with pytest.raises(UnavailableError, match="full"):
+                await spool.put([entry("A", "during")])
+            disk.full = False
+            await spool.put([entry("A", "after")])
+            assert [key for key, _ in await lease_all(spool)] == ["before", "after"]
+            assert (spool.counts().accepted, spool.counts().error()) == (2, 0)
+
+
+async def test_events_are_refused_while_less_than_min_free_bytes_is_free_but_deliveries_settle(
+    tmp_path: Path,
+) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry()])
+        spool.use(Rules(min_free_bytes=1 << 60))
+        with pytest.raises(UnavailableError, match="min_free_bytes"):
+            await spool.put([entry("A", "late")])
+        (delivery,) = (await spool.lease([Want("default", 1, 1)], {}, T0)).deliveries
+        await spool.settle([Settlement(delivery.lease, Done(), T0)], {}, T0)
+        assert spool.counts().delivered == 1
+
+
+async def test_a_failed_fsync_is_never_a_202_and_the_spool_goes_on(tmp_path: Path) -> None:
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", "before")])
+            disk.failing_syncs = 1
+            with pytest.raises(UnavailableError, match="failed"):
+                await spool.put([entry("A", "during")])
+            await spool.put([entry("A", "after")])
+            assert spool.counts().error() == 0
+            keys = [key for key, _ in await lease_all(spool)]
+            assert [k for k in keys if k != "during"] == ["before", "after"]
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert view.audit().error == 0
+
+
+async def test_a_disk_that_fails_again_ends_the_spool(tmp_path: Path) -> None:
+    with faulty_disk() as disk, pytest.RaisesGroup(pytest.RaisesExc(StartError, match="failed twice")):
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry()])
+            disk.failing_syncs = 1_000
+            try:
+                with pytest.raises(UnavailableError):
+                    await spool.put([entry("A", "during")])
+                await trio.sleep_forever()
+            finally:
+                disk.failing_syncs = 0
+
+
+async def test_every_put_waits_for_a_sync(tmp_path: Path) -> None:
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            for i in range(5):
+                before = disk.syncs
+                await spool.put([entry("A", f"k{i}")])
+                assert disk.syncs > before
+
+
+async def test_a_backup_of_a_running_spool_is_whole_and_never_overwrites(tmp_path: Path) -> None:
+    copy = tmp_path / "copy.db"
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", f"k{i}") for i in range(100)])
+        await spool.backup(copy)
+        with pytest.raises(SpoolError, match="exists already"):
+            await spool.backup(copy)
+    with SpoolView(copy) as view:
+        audit = view.audit()
+        assert (audit.error, audit.counts.pending) == (0, 100)
+    assert copy.stat().st_mode & 0o777 == 0o600
+
+
+async def test_the_inbox_is_folded_in_order_when_the_writer_has_time(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        entries = [entry(kind, f"k{i}", text=f"{kind}{i}") for kind in "ACA" for i in range(300)]
+        await spool.put(entries)
+        for _ in range(1_000):
+            if spool.counts().inbox == 0:
+                break
+            await spool.records()
+        assert (spool.counts().lanes, spool.counts().error()) == (300, 0)
+        assert set(await lease_all(spool)) == {(f"k{i}", Kind.ALERT) for i in range(300)}
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+import trio
+from mcp_ilert.events import Entry, Kind, Severity
+from mcp_ilert.spool import open_spool
+from mcp_ilert.spool.port import Rules, Want
+
+async def client(spool, name):
+    for i in range(10_000):
+        key = f"{name}-{i}"
+        await spool.put([Entry(int(time.time() * 1000), Kind.ALERT, Severity.HIGH, "default", key, b"{}")])
+        print(key, flush=True)
+
+async def main():
+    async with open_spool(Path(sys.argv[1]), Rules(), lambda _: None, lambda: int(time.time() * 1000)) as spool:
+        async with trio.open_nursery() as nursery:
+            for name in range(8):
+                nursery.start_soon(client, spool, name)
+            while True:
+                await spool.lease([Want("default", 2, 2)], {}, int(time.time() * 1000))
+
+trio.run(main)
+"""
+
+
+@pytest.mark.parametrize("after", [30, 400])
+async def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
+    path = tmp_path / "spool.db"
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    acknowledged = {process.stdout.readline().strip() for _ in range(after)}
+    process.send_signal(signal.SIGKILL)
+    rest = process.stdout.read().split("\n")
+    acknowledged |= set(rest[:-1])  # the last line may be cut
+    process.stdout.close()
+    process.wait()
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        assert spool.counts().error() == 0
+    with SpoolView(path) as view:
+        kept = {lane.key for lane in view.lanes(1_000_000)}
+        assert view.audit().error == 0
+    assert acknowledged - kept == set()
+
+
+async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()):
+        told = json.loads((tmp_path / "spool.db.lock").read_text())
+        assert told["pid"] == os.getpid()
+    async with opened("thread", tmp_path, RULES, Clock()):
+        pass
+
+
+def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    new = [entry("A", "open"), entry("R", "closed")]
+    leased: list[Delivery] = []
+    store.transact(lambda e: e.accept(new, T0, fold=True))
+    store.transact(lambda e: leased.extend(e.lease([Want("default", 2, 2)], {}, T0).deliveries))
+    store.transact(lambda e: e.settle([Settlement(d.lease, Done(), T0) for d in leased], {}, T0))
+
+    def kept(after_ms: int) -> set[str]:
+        store.transact(lambda e: e.prune(T0 + after_ms))
+        return {row.lane.key for row in store.engine.shelf.window(0, 100)}
+
+    assert kept(RULES.dedupe_ms - 1) == {"open", "closed"}
+    assert kept(RULES.dedupe_ms) == {"open"}
+    assert kept(RULES.remember_open_ms) == set()
+    store.close()
