@@ -45,8 +45,8 @@ class Statistics(msgspec.Struct, frozen=True):
     connections: int
 
 
-TlsNow = Callable[[], ssl.SSLContext]
-"""Gives the context for the next connection, so that a reload may replace it."""
+TlsNow = Callable[[], ssl.SSLContext | None]
+"""Gives the context for the next connection (None: plain), so that a reload may replace it."""
 
 
 class Server:
@@ -63,7 +63,7 @@ class Server:
     ) -> None:
         self.bounds = bounds or Bounds()
         self._sockets = sockets
-        self._tls = tls
+        self._tls: TlsNow = tls or (lambda: None)
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
         self._shared = Shared(
@@ -113,10 +113,11 @@ class Server:
         ):
             await self._turn_away(stream)
             return
+        context = self._tls()
         wrapped = (
             stream
-            if self._tls is None
-            else trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
+            if context is None
+            else trio.SSLStream(stream, context, server_side=True, https_compatible=True)
         )
         connection = Connection(self._shared, wrapped)
         self._connections.add(connection)
@@ -134,7 +135,7 @@ class Server:
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         try:
             with trio.move_on_after(1):
-                if self._tls is None:
+                if self._tls() is None:
                     await stream.send_all(_FULL)
                     await stream.send_eof()
         except trio.BrokenResourceError:

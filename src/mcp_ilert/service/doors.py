@@ -1,7 +1,6 @@
 """The ports of the bridge: the doors for events, and Prometheus' own."""
 
 import ssl
-from collections.abc import Callable
 
 import trio
 from quart_trio import QuartTrio
@@ -9,7 +8,7 @@ from quart_trio import QuartTrio
 from mcp_ilert import __version__
 from mcp_ilert.config import Settings
 from mcp_ilert.doors.connection import Deadlines
-from mcp_ilert.doors.server import Bounds, Server
+from mcp_ilert.doors.server import Bounds, Server, TlsNow
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.service.service import Service
@@ -28,14 +27,10 @@ class Doors:
         self._closed = trio.Event()
         self._tls = tls_of(settings)
         self._app = _app(service)
-        self._server = _event_server(settings, self._app, self._tls_now if self._tls else None)
+        self._server = _event_server(settings, self._app, lambda: self._tls)
         self._metrics = _metrics_server(service)
         service.url = _url(self._server, secure=self._tls is not None)
         service.metrics_url = _url(self._metrics, secure=False) if self._metrics else None
-
-    def _tls_now(self) -> ssl.SSLContext:
-        assert self._tls is not None  # noqa: S101 - asked for where TLS is on
-        return self._tls
 
     async def serve(
         self, grace_seconds: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -87,7 +82,7 @@ def _app(service: Service) -> QuartTrio:
     )
 
 
-def _event_server(settings: Settings, app: QuartTrio, tls: Callable[[], ssl.SSLContext] | None) -> Server:
+def _event_server(settings: Settings, app: QuartTrio, tls: TlsNow) -> Server:
     listen = settings.listen
     sockets = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
     deadlines = Deadlines(head=listen.read_timeout_seconds)
