@@ -81,7 +81,10 @@ def main() -> None:
                 )
             batch = batch_rate(bridge, 10_000 if options.quick else 100_000)
             report.add("HTTP/1.1 -c1, NDJSON of 2,000 events", f"{batch:,.0f}", "–", "–")
-            taken, error = bridge.metric("mcp_in_events_total"), bridge.metric("mcp_conservation_error")
+            taken, error = (
+                bridge.metric("mcp_in_events_total", 'result="accepted"'),
+                bridge.metric("mcp_conservation_error"),
+            )
         report.notes += [
             f"Median of {rounds} rounds of {seconds:.0f} s (lowest–highest), load and servers on the same cores.",
             f"The bridge took {taken:,.0f} events in all; conservation error {error:.0f}.",

@@ -20,6 +20,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 START_SECONDS = 60.0
+Changes = Mapping[str, Mapping[str, object]]
+"""What a benchmark configures otherwise: section → key → value."""
 
 
 @contextlib.contextmanager
@@ -60,15 +62,14 @@ class Server:
         line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
 
-    def metric(self, name: str) -> float:
-        """The sum of a metric over its labels."""
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of a metric over its labels, or over those series that have `label`."""
         connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=30)
         with contextlib.closing(connection):
             connection.request("GET", "/metrics")
             lines = connection.getresponse().read().decode().splitlines()
-        values = [
-            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + " ", name + "{"))
-        ]
+        named = [line for line in lines if line.startswith((name + " ", name + "{")) and label in line]
+        values = [float(line.rsplit(" ", 1)[1]) for line in named]
         if not values:
             raise SystemExit(f"benchmark: the bridge exports no metric {name}")
         return sum(values)
@@ -116,17 +117,18 @@ def bare(folder: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def bridge(folder: Path, api_url: str, changes: Mapping[str, object] | None = None) -> Iterator[Server]:
+def bridge(folder: Path, api_url: str, changes: Changes | None = None) -> Iterator[Server]:
     """The bridge on a spool file in `folder`, as `mcp-ilert serve --config` starts it; JSON is YAML."""
     port, metrics_port = free_port(), free_port()
-    config = {
+    config: dict[str, Mapping[str, object]] = {
         "listen": {"address": "127.0.0.1", "port": port},
         "ilert": {"webhook_key": "il1api-benchmark", "api_url": api_url},
-        "spool": {"path": str(folder / "spool.db")},
         "logging": {"level": "error"},
         "metrics": {"listen_address": "127.0.0.1", "listen_port": metrics_port},
-        **(changes or {}),
+        "spool": {"path": str(folder / "spool.db")},
     }
+    for section, keys in (changes or {}).items():
+        config[section] = {**config.get(section, {}), **keys}
     path = folder / "bridge.yaml"
     path.write_text(json.dumps(config))
     command = ["-m", "mcp_ilert", "serve", "--config", str(path)]
