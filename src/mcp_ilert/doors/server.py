@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -45,10 +44,6 @@ class Statistics(msgspec.Struct, frozen=True):
     connections: int
 
 
-TlsNow = Callable[[], ssl.SSLContext | None]
-"""Gives the context for the next connection (None: plain), so that a reload may replace it."""
-
-
 class Server:
     """One app on one port. `serve` runs it; `stop` ends it."""
 
@@ -57,13 +52,13 @@ class Server:
         app: Any,
         sockets: list[socket.socket],
         *,
-        tls: TlsNow | None = None,
+        tls: ssl.SSLContext | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
         self.bounds = bounds or Bounds()
         self._sockets = sockets
-        self._tls: TlsNow = tls or (lambda: None)
+        self._tls = tls
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
         self._shared = Shared(
@@ -98,6 +93,10 @@ class Server:
         """How it stands now."""
         return Statistics(len(self._connections))
 
+    def use_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Take this certificate from the next connection on (a reload)."""
+        self._tls = tls
+
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
@@ -113,11 +112,10 @@ class Server:
         ):
             await self._turn_away(stream)
             return
-        context = self._tls()
         wrapped = (
             stream
-            if context is None
-            else trio.SSLStream(stream, context, server_side=True, https_compatible=True)
+            if self._tls is None
+            else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         )
         connection = Connection(self._shared, wrapped)
         self._connections.add(connection)
@@ -135,7 +133,7 @@ class Server:
     async def _turn_away(self, stream: trio.SocketStream) -> None:
         try:
             with trio.move_on_after(1):
-                if self._tls() is None:
+                if self._tls is None:
                     await stream.send_all(_FULL)
                     await stream.send_eof()
         except trio.BrokenResourceError:

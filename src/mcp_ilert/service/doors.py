@@ -8,7 +8,7 @@ from quart_trio import QuartTrio
 from mcp_ilert import __version__
 from mcp_ilert.config import Settings
 from mcp_ilert.doors.connection import Deadlines
-from mcp_ilert.doors.server import Bounds, Server, TlsNow
+from mcp_ilert.doors.server import Bounds, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.service.service import Service
@@ -25,11 +25,11 @@ class Doors:
         """Raises StartError where a port or a certificate cannot be used."""
         settings = service.settings
         self._closed = trio.Event()
-        self._tls = tls_of(settings)
+        tls = tls_of(settings)
         self._app = _app(service)
-        self._server = _event_server(settings, self._app, lambda: self._tls)
+        self._server = _event_server(settings, self._app, tls)
         self._metrics = _metrics_server(service)
-        service.url = _url(self._server, secure=self._tls is not None)
+        service.url = _url(self._server, secure=tls is not None)
         service.metrics_url = _url(self._metrics, secure=False) if self._metrics else None
 
     async def serve(
@@ -49,7 +49,7 @@ class Doors:
 
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""
-        self._tls = tls_of(settings)
+        self._server.use_tls(tls_of(settings))
         self._server.bounds = bounds_of(settings)
         listen = settings.listen
         use_limits(
@@ -82,7 +82,7 @@ def _app(service: Service) -> QuartTrio:
     )
 
 
-def _event_server(settings: Settings, app: QuartTrio, tls: TlsNow) -> Server:
+def _event_server(settings: Settings, app: QuartTrio, tls: ssl.SSLContext | None) -> Server:
     listen = settings.listen
     sockets = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
     deadlines = Deadlines(head=listen.read_timeout_seconds)
