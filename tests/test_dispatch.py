@@ -186,7 +186,9 @@ async def test_a_429_pauses_the_key_costs_no_attempt_and_halves_the_pace(autojum
         assert w.spool.counts().delivered == 1
         await w.put(*(f"k{i}" for i in range(8)))
         await trio.sleep(0.1)
-        assert len(w.target.came) - 2 == 4, "the burst of the learnt budget (25 // 5), less the one just spent"
+        assert len(w.target.came) - 2 == 4, (
+            "the burst of the learnt budget (25 // 5), less the one just spent"
+        )
 
 
 async def test_a_429_at_one_target_does_not_pause_another(autojump_clock):

@@ -108,7 +108,9 @@ async def test_the_last_dead_letter_is_tried_even_where_the_circuit_never_opened
 
 
 async def test_after_recovery_outage_dead_letters_come_back_slowly_at_first(autojump_clock):
-    async with world(FakeTarget(seconds=1), per_minute=6000, burst=3000, max_attempts=1, max_in_flight=64) as w:
+    async with world(
+        FakeTarget(seconds=1), per_minute=6000, burst=3000, max_attempts=1, max_in_flight=64
+    ) as w:
         w.target.answer = down
         for i in range(40):  # one after the other, so that each has its only attempt before the circuit opens
             w.target.answer = down if i % 4 else (lambda d: Rejected(400, "no") if d.key == "r" else DOWN)

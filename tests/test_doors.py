@@ -57,9 +57,7 @@ async def test_an_event_is_answered_once_it_is_kept_as_it_was_received(bridge, c
     answer = await client.post(body)
     assert (answer.status, answer.json) == (202, {"accepted": 1})
     assert answer.headers["content-type"] == "application/json"
-    assert bridge.spool.puts == [
-        [Entry(NOW_MS, Kind.RESOLVE, Severity.HIGH, "default", "k-1", body.strip())]
-    ]
+    assert bridge.spool.puts == [[Entry(NOW_MS, Kind.RESOLVE, Severity.HIGH, "default", "k-1", body.strip())]]
     assert bridge.metrics.count(door.label, "accepted") == 1
     assert bridge.metrics.registry.get_sample_value("mcp_ingest_latency_seconds_count") == 1
 
@@ -194,7 +192,10 @@ INVALID = {
     "a long mcp_id": (event(mcp_id="ä" * 256), "$.mcp_id: expected str of length <= 255"),
     "a long summary": (event(summary="ä" * 1025), "$.summary: expected str of length <= 1024"),
     "an mcp_id of spaces": (event(mcp_id=" \u3000 "), "$.mcp_id: expected an alert key"),
-    "an unknown status": (event(status="open"), "$.status: expected firing, acknowledged or resolved, got 'open'"),
+    "an unknown status": (
+        event(status="open"),
+        "$.status: expected firing, acknowledged or resolved, got 'open'",
+    ),
     "65 tags": (event(tags=["t"] * 65), "$.tags: expected at most 64"),
     "a tag that is a number": (event(tags=["a", 1]), "$.tags[1]: expected str, got int"),
     "tags as text": (event(tags="a"), "$.tags: expected array, got str"),
@@ -233,7 +234,9 @@ async def test_of_duplicate_keys_the_last_wins(bridge, client):
 
 
 async def test_numbers_beyond_64_bits_in_unknown_fields_keep_their_digits(bridge, client):
-    body = BODY[:-1] + b',"big": 123456789012345678901234567890.10, "huge": 1e999, "long": ' + b"7" * 9000 + b"}"
+    body = (
+        BODY[:-1] + b',"big": 123456789012345678901234567890.10, "huge": 1e999, "long": ' + b"7" * 9000 + b"}"
+    )
     assert (await client.post(body)).status == 202
     assert bridge.spool.entries[0].payload == body
 
@@ -248,7 +251,14 @@ async def test_null_is_absent(client):
 
 
 @pytest.mark.parametrize(
-    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/json; charset=latin-1", "nonsense"]
+    "kind",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin-1",
+        "nonsense",
+    ],
 )
 async def test_another_content_type_is_415(bridge, client, kind):
     assert is_problem(await client.post(BODY, kind), 415, "Content-Type: expected")
@@ -257,7 +267,9 @@ async def test_another_content_type_is_415(bridge, client, kind):
 
 
 async def test_an_encoded_body_is_415_for_now(bridge, client):
-    assert is_problem(await client.post(BODY, content_encoding="gzip"), 415, "Content-Encoding: expected identity")
+    assert is_problem(
+        await client.post(BODY, content_encoding="gzip"), 415, "Content-Encoding: expected identity"
+    )
     assert await still_works(client, bridge)
 
 
@@ -329,7 +341,9 @@ async def guarded(door):
         yield bridge, client
 
 
-@pytest.mark.parametrize("given", [None, "Bearer wrong", "Basic a-secret", "a-secret", "Bearer", "", "Bearer \xff"])
+@pytest.mark.parametrize(
+    "given", [None, "Bearer wrong", "Basic a-secret", "a-secret", "Bearer", "", "Bearer \xff"]
+)
 async def test_without_a_known_token_it_is_401(guarded, door, given):
     bridge, client = guarded
     headers = {} if given is None else {"authorization": given.encode("latin-1")}

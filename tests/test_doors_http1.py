@@ -33,7 +33,9 @@ class Wire:
         """(status, headers, body) of the next answer, as one to a POST."""
         if self._parser.our_state is not h11.IDLE:
             self._parser.start_next_cycle()
-        self._parser.send(h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")]))
+        self._parser.send(
+            h11.Request(method="POST", target="/", headers=[("Host", "x"), ("Content-Length", "0")])
+        )
         self._parser.send(h11.EndOfMessage())
         body = b""
         head = None
@@ -101,7 +103,12 @@ async def test_a_connection_stays_open_after_each_error(bridge, wire):
 
 async def test_chunks_with_extensions_and_trailers_are_a_body(bridge, wire):
     half = len(BODY) // 2
-    body = b"%x;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX-Sum: 1\r\n\r\n" % (half, BODY[:half], len(BODY) - half, BODY[half:])
+    body = b"%x;a=b\r\n%b\r\n%x\r\n%b\r\n0\r\nX-Sum: 1\r\n\r\n" % (
+        half,
+        BODY[:half],
+        len(BODY) - half,
+        BODY[half:],
+    )
     await wire.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + body + post())
     assert (await wire.answer())[0] == 202
     assert (await wire.answer())[0] == 202

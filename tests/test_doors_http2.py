@@ -205,7 +205,12 @@ async def test_who_resets_streams_without_end_is_sent_away_and_others_are_not(br
 
 HOSTILE = {
     "no path": [(":method", "POST"), (":scheme", "http"), (":authority", "x")],
-    "a path that is not ASCII": [(":method", "POST"), (":path", "/\u00e4"), (":scheme", "http"), (":authority", "x")],
+    "a path that is not ASCII": [
+        (":method", "POST"),
+        (":path", "/\u00e4"),
+        (":scheme", "http"),
+        (":authority", "x"),
+    ],
     "an empty path": [(":method", "POST"), (":path", ""), (":scheme", "http"), (":authority", "x")],
     "CONNECT": [(":method", "CONNECT"), (":authority", "x")],
     "a websocket": [
@@ -216,7 +221,12 @@ HOSTILE = {
         (":authority", "x"),
         ("sec-websocket-version", "13"),
     ],
-    "a method that is not ASCII": [(":method", "P\u00e4"), (":path", "/"), (":scheme", "http"), (":authority", "x")],
+    "a method that is not ASCII": [
+        (":method", "P\u00e4"),
+        (":path", "/"),
+        (":scheme", "http"),
+        (":authority", "x"),
+    ],
     "a star": [(":method", "OPTIONS"), (":path", "*"), (":scheme", "http"), (":authority", "x")],
     "a path without a slash": [(":method", "GET"), (":path", "x"), (":scheme", "http"), (":authority", "x")],
     "a connection header": [*POST, ("connection", "close")],

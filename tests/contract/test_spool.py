@@ -412,3 +412,12 @@ async def test_what_is_over_is_forgotten_by_and_by(world: World) -> None:
     world.clock.forward(11)
     await world.spool.records()
     assert kept() == {"open"}
+
+
+async def test_a_dead_letter_is_never_forgotten(world: World) -> None:
+    await world.put(entry("A"))
+    await world.send(DeadByRejection(400, "no"))
+    world.clock.forward(40 * 86_400)
+    await world.spool.records()
+    assert (await world.spool.change(Replay(None), world.clock())).events == 1
+    assert (await world.send()).key == "evt-1"

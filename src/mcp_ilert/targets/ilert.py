@@ -106,8 +106,8 @@ class IlertTarget:
             with trio.move_on_after(_BODY_SECONDS):
                 raw = await _beginning(response)
                 answer.append(
-                Answer(response.status_code, headers, decoded(raw, headers.get("content-encoding", "")))
-            )
+                    Answer(response.status_code, headers, decoded(raw, headers.get("content-encoding", "")))
+                )
 
 
 async def _beginning(response: httpx.Response) -> bytes:
