@@ -93,7 +93,7 @@ class Server:
         """How it stands now."""
         return Statistics(len(self._connections))
 
-    def use_tls(self, tls: ssl.SSLContext) -> None:
+    def use_tls(self, tls: ssl.SSLContext | None) -> None:
         """Take this certificate from the next connection on (a reload)."""
         self._tls = tls
 
