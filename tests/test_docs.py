@@ -13,7 +13,7 @@ import click
 import msgspec
 import pytest
 
-from mcp_ilert.cli import main
+from mcp_ilert.cli import cli
 from mcp_ilert.config import Settings, load
 from mcp_ilert.decode.native import decode_event
 
@@ -106,7 +106,7 @@ def test_the_readme_names_the_commands_that_there_are_and_no_other() -> None:
     section = README.split("## Commands")[1].split("\n## ")[0]
     table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
     told = set(re.findall(r"`mcp-ilert ([a-z-]+)", table)) - {"--config", "--version"}
-    assert {name for name in told if not name.startswith("-")} == set(main.commands)
+    assert {name for name in told if not name.startswith("-")} == set(cli.commands)
 
 
 def test_the_readme_names_the_queue_commands_that_there_are() -> None:
@@ -115,7 +115,7 @@ def test_the_readme_names_the_queue_commands_that_there_are() -> None:
     for line in section.splitlines():
         if "mcp-ilert queue" in line:
             told |= set(re.findall(r"· `([a-z]+)", line.split("|")[1].strip()))
-    queue = main.commands["queue"]
+    queue = cli.commands["queue"]
     assert isinstance(queue, click.Group)
     assert told == set(queue.commands)
 
