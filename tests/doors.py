@@ -90,9 +90,7 @@ async def open_bridge(
         limits=limits or Limits(), tokens=tokens, rules=rules or Rules(), read_timeout=read_timeout
     )
     sockets = listening_sockets("127.0.0.1", 0, keys=("listen.address", "listen.port"))
-    bridge.server = Server(
-        bridge.app, sockets, tls=(lambda: tls) if tls else None, bounds=bounds, deadlines=deadlines
-    )
+    bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines)
     bridge.port = bridge.server.addresses[0][1]
     async with trio.open_nursery() as nursery:
         await nursery.start(bridge.server.serve, 1)

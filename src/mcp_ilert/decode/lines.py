@@ -14,12 +14,20 @@ Line = bytes | Overlong
 
 
 class Lines:
-    """Splits at newlines; surrounding white space and blank lines are left out."""
+    """Splits at newlines; surrounding white space and blank lines are left out.
+
+    A line that is longer than `limit` without that space, or than twice the limit with what follows it, is OVERLONG.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._tail = bytearray()
         self._skipping = False
+
+    @property
+    def held(self) -> int:
+        """Bytes of a line whose end has not come."""
+        return len(self._tail)
 
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that this chunk ends."""
@@ -41,7 +49,6 @@ class Lines:
         if self._skipping:
             return
         self._tail += piece
-        # White space around an event is not the event's.
         if len(self._tail) > self._limit:
             kept = self._tail.lstrip(_BLANK)
             self._skipping = len(kept.rstrip(_BLANK)) > self._limit or len(kept) > 2 * self._limit

@@ -153,8 +153,6 @@ def _field(decoder: msgspec.json.Decoder[T], raw: msgspec.Raw, path: str) -> T:
 def _reworded(error: msgspec.ValidationError) -> str:
     """`Expected `str`, got `int` - at …` → `expected str, got int`."""
     text = str(error).split(" - at ")[0].replace("`", "")
-    if text.startswith(("Integer value out of range", "Number out of range")):
-        return "expected an integer within 64 bits"
     return text[:1].lower() + text[1:]
 
 
@@ -167,14 +165,13 @@ def _optional(fields: dict[str, msgspec.Raw], name: str, read: Callable[[msgspec
 
 def _priority(raw: msgspec.Raw) -> int:
     value = bytes(raw)
-    if len(value.lstrip(b"-")) > 19 and value.lstrip(b"-").isdigit():
-        raise InvalidEventError("$.priority: expected an integer within 64 bits")
     try:
         return _integer.decode(value)
     except msgspec.ValidationError as error:
         if value.lstrip(b"-").isdigit():
             raise InvalidEventError("$.priority: expected an integer within 64 bits") from None
-        raise InvalidEventError(f"$.priority: {_reworded(error)}") from None
+        got = "expected int, got float" if value[:1] in b"-0123456789" else _reworded(error)
+        raise InvalidEventError(f"$.priority: {got}") from None
 
 
 def _details(raw: msgspec.Raw) -> str | msgspec.Raw | None:
