@@ -72,7 +72,7 @@ async def test_probes_go_one_at_a_time_each_time_another_lane_and_cost_no_attemp
         assert len(probes) > 20
         keys = [d.key for _, d in probes]
         assert all(one != next_one for one, next_one in pairwise(keys))
-        assert len({(d.key, d.attempts) for _, d in probes}) == len(set(keys)), "attempts stay as they were"
+        assert len({(d.key, d.attempts) for _, d in probes}) == 3, "each has its turn, and its attempts stay"
         assert all(b - a >= 1 for (a, _), (b, _) in pairwise(probes))
 
 
@@ -356,9 +356,9 @@ async def test_a_critical_event_waits_like_all_at_a_parked_key_and_goes_first_wh
         assert w.target.came[before][1].probe
 
 
-async def test_an_outage_over_a_month_of_traffic_conserves_every_event(autojump_clock: MockClock) -> None:
+async def test_outages_over_weeks_of_traffic_conserve_every_event(autojump_clock: MockClock) -> None:
     async with world(per_minute=50, max_attempts=3, max_interval_seconds=3000) as w:
-        for day in range(30):
+        for day in range(15):
             w.target.answer = down if day % 3 == 1 else fine
             await w.put(*(f"d{day}-{i}" for i in range(20)))
             await trio.sleep(86_400)
@@ -366,5 +366,5 @@ async def test_an_outage_over_a_month_of_traffic_conserves_every_event(autojump_
         await trio.sleep(2 * 86_400)
         counts = w.spool.counts()
         assert counts.error() == 0
-        assert (counts.delivered, counts.dead, counts.pending) == (600, 0, 0)
+        assert (counts.delivered, counts.dead, counts.pending) == (300, 0, 0)
         assert w.now_ms() > EPOCH_MS

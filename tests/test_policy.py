@@ -269,3 +269,18 @@ def test_any_answer_but_unavailable_closes_the_circuit() -> None:
         assert judged(outcome, target).state.breaker == Closed(0)
     assert policy.may_send(TargetState())
     assert not policy.may_send(target)
+
+
+def test_an_operation_that_could_not_be_sent_says_nothing_of_the_target() -> None:
+    target = TargetState(breaker=HalfOpen(3), park=Park(401, 900.0))
+    verdict = judged(Rejected(0, "not valid any more"), target, probe=True)
+    assert verdict.reason is Reason.REJECTED
+    assert verdict.state.breaker == Open(3, 1000.0)
+    assert verdict.state.park.parked
+
+
+def test_a_reload_lets_the_key_and_the_circuit_be_tried_at_once() -> None:
+    target = state.unparked(TargetState(breaker=Open(3, 5000.0), park=Park(401, 5000.0, owed=(403,))))
+    assert target.breaker == Open(3, 0.0)
+    assert not target.park.parked
+    assert target.park.owed == (403,), "what the key's fault made is still to be returned"
