@@ -4,6 +4,7 @@ import json
 import socket
 import ssl
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -44,6 +45,10 @@ class Statistics(msgspec.Struct, frozen=True):
     connections: int
 
 
+TlsNow = Callable[[], ssl.SSLContext]
+"""Gives the context for the next connection, so that a reload may replace it."""
+
+
 class Server:
     """One app on one port. `serve` runs it; `stop` ends it."""
 
@@ -52,7 +57,7 @@ class Server:
         app: Any,
         sockets: list[socket.socket],
         *,
-        tls: ssl.SSLContext | None = None,
+        tls: TlsNow | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
@@ -93,10 +98,6 @@ class Server:
         """How it stands now."""
         return Statistics(len(self._connections))
 
-    def use_tls(self, tls: ssl.SSLContext) -> None:
-        """Take this certificate from the next connection on (a reload)."""
-        self._tls = tls
-
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
@@ -115,7 +116,7 @@ class Server:
         wrapped = (
             stream
             if self._tls is None
-            else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
+            else trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
         )
         connection = Connection(self._shared, wrapped)
         self._connections.add(connection)
