@@ -286,6 +286,11 @@ names = st.sampled_from(
 wild_fields = st.lists(st.tuples(names | st.text(max_size=5), values), max_size=6)
 
 
+def checked_and_decoded(payload):
+    check_text(payload)
+    return decode_event(payload)
+
+
 def attempt(payload):
     """Takes the text as a door would; then the delivery must take it, too. None where it is refused."""
     try:
@@ -293,8 +298,7 @@ def attempt(payload):
         event = check(payload)
     except (InvalidEventError, MalformedError) as error:
         with pytest.raises(type(error)):
-            check_text(payload)
-            decode_event(payload)
+            checked_and_decoded(payload)
         return None
     whole = decode_event(payload)
     assert (whole.mcp_id, whole.priority, whole.status) == (event.mcp_id, event.priority, event.status)

@@ -39,12 +39,6 @@ class Bounds(msgspec.Struct, frozen=True):
     per_address: int = 1_000
 
 
-class Statistics(msgspec.Struct, frozen=True):
-    """What a server has open."""
-
-    connections: int
-
-
 TlsNow = Callable[[], ssl.SSLContext]
 """Gives the context for the next connection, so that a reload may replace it."""
 
@@ -93,10 +87,6 @@ class Server:
             await self._context.terminated.set()
             for connection in list(self._connections):
                 await connection.close_if_idle()
-
-    def statistics(self) -> Statistics:
-        """How it stands now."""
-        return Statistics(len(self._connections))
 
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
