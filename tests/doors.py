@@ -14,7 +14,7 @@ from quart_trio import QuartTrio
 from fake_spool import FakeSpool
 from mcp_ilert.config import Settings, Token
 from mcp_ilert.doors.connection import Deadlines
-from mcp_ilert.doors.server import Bounds, Server, TlsNow
+from mcp_ilert.doors.server import Bounds, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
@@ -77,7 +77,7 @@ async def open_bridge(
     tokens: Sequence[Token] = (),
     settings: Settings | None = None,
     read_timeout: float = 10,
-    tls: TlsNow | None = None,
+    tls: ssl.SSLContext | None = None,
     bounds: Bounds | None = None,
     deadlines: Deadlines | None = None,
 ) -> AsyncIterator[Bridge]:

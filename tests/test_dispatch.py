@@ -34,7 +34,7 @@ async def test_nothing_is_asked_of_the_spool_while_nothing_happens(autojump_cloc
             return await lease(*args)
 
         w.spool.lease = counted
-        await trio.sleep(100_000)
+        await trio.sleep(80_000)
         assert asked == 0
 
 
@@ -123,11 +123,11 @@ async def test_all_targets_together_stay_below_the_limit_of_the_address(autojump
     targets = [FakeTarget("default"), *(FakeTarget(f"t{i}") for i in range(4))]
     async with world(*targets, per_minute=600, burst=600, max_in_flight=64) as w:
         for target in w.targets:
-            await w.put(*(f"k{i}" for i in range(400)), target=target)
-        await trio.sleep(300)
-        times = sorted(at for target in targets for at in target.times)
-        assert len(times) > 1500
-        assert max(sum(1 for t in times if s <= t < s + 60) for s in times[::50]) < 700
+            await w.put(*(f"k{i}" for i in range(160)), target=target)
+        await trio.sleep(55)
+        assert 600 < sum(len(target.came) for target in targets) < 700
+        await trio.sleep(60)
+        assert w.spool.counts().delivered == 800
 
 
 async def test_one_target_that_hangs_does_not_hold_up_another_for_ever(autojump_clock):
@@ -186,7 +186,9 @@ async def test_a_429_pauses_the_key_costs_no_attempt_and_halves_the_pace(autojum
         assert w.spool.counts().delivered == 1
         await w.put(*(f"k{i}" for i in range(8)))
         await trio.sleep(0.1)
-        assert len(w.target.came) - 2 == 4, "the burst of the learnt budget (25 // 5), less the one just spent"
+        assert len(w.target.came) - 2 == 4, (
+            "the burst of the learnt budget (25 // 5), less the one just spent"
+        )
 
 
 async def test_a_429_at_one_target_does_not_pause_another(autojump_clock):

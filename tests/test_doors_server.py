@@ -95,7 +95,7 @@ def test_a_port_just_left_can_be_taken_again():
 async def test_events_come_over_tls_in_both_protocols(authority, files, http2):
     context = server_context(*files)
     async with (
-        open_bridge(tls=lambda: context) as bridge,
+        open_bridge(tls=context) as bridge,
         Client(bridge.port, http2=http2, verify=trusting(authority)) as client,
     ):
         assert (await client.post(BODY)).status == 202
@@ -107,7 +107,7 @@ async def test_events_come_over_tls_in_both_protocols(authority, files, http2):
 
 async def test_a_client_that_speaks_no_tls_disturbs_nobody(authority, files):
     async with (
-        open_bridge(tls=lambda: server_context(*files), deadlines=Deadlines(head=0.2)) as bridge,
+        open_bridge(tls=server_context(*files), deadlines=Deadlines(head=0.2)) as bridge,
         Client(bridge.port, http2=False, verify=trusting(authority)) as client,
     ):
         plain = await trio.open_tcp_stream("127.0.0.1", bridge.port)
@@ -127,13 +127,12 @@ async def test_a_client_that_speaks_no_tls_disturbs_nobody(authority, files):
 async def test_a_new_certificate_serves_the_next_connection(authority, files):
     other = trustme.CA()
     issued = other.issue_cert("127.0.0.1")
-    contexts = [server_context(*files)]
-    async with open_bridge(tls=lambda: contexts[-1]) as bridge:
+    async with open_bridge(tls=server_context(*files)) as bridge:
         async with Client(bridge.port, http2=False, verify=trusting(authority)) as client:
             assert (await client.post(BODY)).status == 202
             renewed = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             issued.configure_cert(renewed)
-            contexts.append(renewed)
+            bridge.server.use_tls(renewed)
             assert (await client.post(BODY)).status == 202
         async with Client(bridge.port, http2=False, verify=trusting(other)) as client:
             assert (await client.post(BODY)).status == 202

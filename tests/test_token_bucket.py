@@ -98,7 +98,9 @@ def test_over_any_time_no_more_goes_than_capacity_and_refill(bucket_class, capac
 
 @given(
     steps=st.lists(
-        st.tuples(st.sampled_from(["take", "spend", "limit", "available"]), st.floats(-50, 50), st.integers(0, 9)),
+        st.tuples(
+            st.sampled_from(["take", "spend", "limit", "available"]), st.floats(-50, 50), st.integers(0, 9)
+        ),
         max_size=40,
     )
 )

@@ -4,7 +4,6 @@ import json
 import socket
 import ssl
 from collections import Counter
-from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
@@ -39,10 +38,6 @@ class Bounds(msgspec.Struct, frozen=True):
     per_address: int = 1_000
 
 
-TlsNow = Callable[[], ssl.SSLContext]
-"""Gives the context for the next connection, so that a reload may replace it."""
-
-
 class Server:
     """One app on one port. `serve` runs it; `stop` ends it."""
 
@@ -51,7 +46,7 @@ class Server:
         app: Any,
         sockets: list[socket.socket],
         *,
-        tls: TlsNow | None = None,
+        tls: ssl.SSLContext | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
     ) -> None:
@@ -88,6 +83,10 @@ class Server:
             for connection in list(self._connections):
                 await connection.close_if_idle()
 
+    def use_tls(self, tls: ssl.SSLContext | None) -> None:
+        """Take this certificate from the next connection on (a reload)."""
+        self._tls = tls
+
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
@@ -106,7 +105,7 @@ class Server:
         wrapped = (
             stream
             if self._tls is None
-            else trio.SSLStream(stream, self._tls(), server_side=True, https_compatible=True)
+            else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         )
         connection = Connection(self._shared, wrapped)
         self._connections.add(connection)

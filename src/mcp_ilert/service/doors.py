@@ -1,7 +1,6 @@
 """The ports of the bridge: the doors for events, and Prometheus' own."""
 
 import ssl
-from collections.abc import Callable
 
 import trio
 from quart_trio import QuartTrio
@@ -26,16 +25,12 @@ class Doors:
         """Raises StartError where a port or a certificate cannot be used."""
         settings = service.settings
         self._closed = trio.Event()
-        self._tls = tls_of(settings)
+        tls = tls_of(settings)
         self._app = _app(service)
-        self._server = _event_server(settings, self._app, self._tls_now if self._tls else None)
+        self._server = _event_server(settings, self._app, tls)
         self._metrics = _metrics_server(service)
-        service.url = _url(self._server, secure=self._tls is not None)
+        service.url = _url(self._server, secure=tls is not None)
         service.metrics_url = _url(self._metrics, secure=False) if self._metrics else None
-
-    def _tls_now(self) -> ssl.SSLContext:
-        assert self._tls is not None  # noqa: S101 - asked for where TLS is on
-        return self._tls
 
     async def serve(
         self, grace_seconds: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -54,7 +49,7 @@ class Doors:
 
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""
-        self._tls = tls_of(settings)
+        self._server.use_tls(tls_of(settings))
         self._server.bounds = bounds_of(settings)
         listen = settings.listen
         use_limits(
@@ -87,7 +82,7 @@ def _app(service: Service) -> QuartTrio:
     )
 
 
-def _event_server(settings: Settings, app: QuartTrio, tls: Callable[[], ssl.SSLContext] | None) -> Server:
+def _event_server(settings: Settings, app: QuartTrio, tls: ssl.SSLContext | None) -> Server:
     listen = settings.listen
     sockets = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
     deadlines = Deadlines(head=listen.read_timeout_seconds)

@@ -65,6 +65,8 @@ class Service:
         self._now_ms = now_ms
         self._attempted = attempted
         self._reload_asked = trio.Event()
+        self.reloaded = trio.Event()
+        """Set when the next reload is over, taken or refused."""
 
     def begin(self, dispatcher: Dispatcher, targets: Mapping[str, Target]) -> None:
         """Take the delivering half, which is made after the spool and the doors."""
@@ -107,6 +109,8 @@ class Service:
             await self._reload_asked.wait()
             self._reload_asked = trio.Event()
             await self.reload(load, apply)
+            self.reloaded.set()
+            self.reloaded = trio.Event()
 
     async def reload(self, load: Load, apply: Apply) -> bool:
         """Take the configuration as it is now; where anything is wrong with it, nothing changes."""
