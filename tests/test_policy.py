@@ -1,5 +1,7 @@
 """What becomes of an operation, and of its target, after each answer: the contract's rules, for all inputs."""
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -19,7 +21,9 @@ from mcp_ilert.events import (
     DeadByOutage,
     DeadByRejection,
     Delivered,
+    Delivery,
     Done,
+    Outcome,
     Refused,
     Rejected,
     Suspect,
@@ -68,12 +72,14 @@ DELIVERIES = st.builds(
 CHANCE = st.floats(0, 1, exclude_max=True)
 
 
-def judged(outcome, target=TargetState(), chance=0.5, **values):  # noqa: B008 - frozen
+def judged(outcome: Outcome, target: TargetState = TargetState(), chance: float = 0.5, **values: Any) -> Any:  # noqa: B008 - frozen
     return decide(outcome, delivery(**values), target, RULES, AT, lambda: chance)
 
 
 @given(OUTCOMES, DELIVERIES, STATES, CHANCE)
-def test_whatever_comes_there_is_a_decision_within_bounds(outcome, one, target, chance):
+def test_whatever_comes_there_is_a_decision_within_bounds(
+    outcome: Outcome, one: Delivery, target: TargetState, chance: float
+) -> None:
     verdict = decide(outcome, one, target, RULES, AT, lambda: chance)
     match verdict.decision:
         case Done():
@@ -94,7 +100,9 @@ def test_whatever_comes_there_is_a_decision_within_bounds(outcome, one, target, 
 
 
 @given(OUTCOMES, DELIVERIES, STATES, CHANCE)
-def test_only_unavailable_costs_an_attempt_and_never_one_of_a_probe(outcome, one, target, chance):
+def test_only_unavailable_costs_an_attempt_and_never_one_of_a_probe(
+    outcome: Outcome, one: Delivery, target: TargetState, chance: float
+) -> None:
     decision = decide(outcome, one, target, RULES, AT, lambda: chance).decision
     if isinstance(decision, Again) and decision.attempts != one.attempts:
         assert isinstance(outcome, Unavailable)
@@ -102,14 +110,18 @@ def test_only_unavailable_costs_an_attempt_and_never_one_of_a_probe(outcome, one
 
 
 @given(OUTCOMES, DELIVERIES, STATES, CHANCE)
-def test_only_an_uncertain_outage_leaves_the_target_in_doubt(outcome, one, target, chance):
+def test_only_an_uncertain_outage_leaves_the_target_in_doubt(
+    outcome: Outcome, one: Delivery, target: TargetState, chance: float
+) -> None:
     decision = decide(outcome, one, target, RULES, AT, lambda: chance).decision
     if isinstance(decision, Again | DeadByOutage):
         assert decision.certain is (not isinstance(outcome, Unavailable) or outcome.certain)
 
 
 @given(STATES, OUTCOMES, DELIVERIES)
-def test_every_state_survives_its_writing_and_a_restart_long_after(target, outcome, one):
+def test_every_state_survives_its_writing_and_a_restart_long_after(
+    target: TargetState, outcome: Outcome, one: Delivery
+) -> None:
     verdict = decide(outcome, one, target, RULES, AT, lambda: 0.5)
     blob = state.encode(verdict.state, 3.5, 7.25, 1000.0, T0)
     saved = state.decode(blob, 50.0, T0 + 10_000)
@@ -123,42 +135,42 @@ def test_every_state_survives_its_writing_and_a_restart_long_after(target, outco
 
 
 @given(STATES, st.integers(-(10**10), 0))
-def test_a_wall_clock_that_jumped_back_lengthens_no_pause(target, jump):
+def test_a_wall_clock_that_jumped_back_lengthens_no_pause(target: TargetState, jump: int) -> None:
     saved = state.decode(state.encode(target, 0, 0, 1000.0, T0), 0.0, T0 + jump)
     assert saved is not None
     assert saved.state.learnt.paused_until == pytest.approx(target.learnt.paused_until - 1000)
 
 
 @pytest.mark.parametrize("blob", [b"", b"\xc1", b"\x93\x01\x02\x03", msgspec.msgpack.encode({"version": 1})])
-def test_a_state_that_cannot_be_read_is_none(blob):
+def test_a_state_that_cannot_be_read_is_none(blob: bytes) -> None:
     assert state.decode(blob, 0.0, T0) is None
 
 
-def test_a_state_of_another_version_is_none():
+def test_a_state_of_another_version_is_none() -> None:
     newer = state.Saved(T0, 1.0, 1.0, TargetState(), version=2)
     assert state.decode(msgspec.msgpack.encode(newer), 0.0, T0) is None
 
 
 @given(st.integers(0, 10**6), CHANCE)
-def test_backoff_is_full_jitter_below_a_doubling_ceiling(n, chance):
+def test_backoff_is_full_jitter_below_a_doubling_ceiling(n: int, chance: float) -> None:
     assert 0 <= backoff(n, RULES, lambda: chance) <= min(300.0, 2.0 * 2.0 ** min(n, 60))
 
 
-def test_the_ceiling_doubles_from_the_base_to_the_maximum():
+def test_the_ceiling_doubles_from_the_base_to_the_maximum() -> None:
     assert [backoff(n, RULES, lambda: 1.0) for n in range(9)] == [2, 4, 8, 16, 32, 64, 128, 256, 300]
 
 
-def test_an_unavailable_answer_costs_an_attempt_and_waits_its_backoff():
+def test_an_unavailable_answer_costs_an_attempt_and_waits_its_backoff() -> None:
     assert judged(DOWN, attempts=2, rejections=1).decision == Again(T0 + 4000, 3, 1, certain=False)
 
 
-def test_the_last_attempt_makes_a_death_that_may_be_revived_at_recovery():
+def test_the_last_attempt_makes_a_death_that_may_be_revived_at_recovery() -> None:
     verdict = judged(DOWN, attempts=4)
     assert verdict.decision == DeadByOutage(T0, certain=False)
     assert verdict.state.recovery.mourning
 
 
-def test_a_probes_failure_costs_no_attempt_and_makes_room_for_another_lane():
+def test_a_probes_failure_costs_no_attempt_and_makes_room_for_another_lane() -> None:
     target = TargetState(breaker=HalfOpen(2))
     verdict = judged(DOWN, target, attempts=3, probe=True)
     assert isinstance(verdict.state.breaker, Open)
@@ -169,15 +181,15 @@ def test_a_probes_failure_costs_no_attempt_and_makes_room_for_another_lane():
 @pytest.mark.parametrize(
     ("revivals", "seconds"), [(1, 600), (2, 1200), (8, 76_800), (9, 86_400), (60, 86_400)]
 )
-def test_an_automatic_replay_that_fails_is_dead_again_for_twice_as_long(revivals, seconds):
+def test_an_automatic_replay_that_fails_is_dead_again_for_twice_as_long(revivals: int, seconds: int) -> None:
     assert judged(DOWN, revivals=revivals).decision == DeadByOutage(T0 + seconds * 1000, certain=False)
 
 
-def test_a_dead_lane_that_was_the_probe_may_be_it_again_at_the_next():
+def test_a_dead_lane_that_was_the_probe_may_be_it_again_at_the_next() -> None:
     assert judged(DOWN, revivals=7, probe=True).decision == DeadByOutage(T0 + 300_000, certain=False)
 
 
-def test_the_first_2xx_after_a_death_begins_the_recovery_and_revived_ones_double_it():
+def test_the_first_2xx_after_a_death_begins_the_recovery_and_revived_ones_double_it() -> None:
     target = judged(Delivered(202), TargetState(recovery=Recovery(mourning=True))).state
     assert (target.recovery.mourning, target.recovery.credit) == (False, 1)
     target = judged(Delivered(202), target).state
@@ -185,7 +197,7 @@ def test_the_first_2xx_after_a_death_begins_the_recovery_and_revived_ones_double
     assert judged(Delivered(202), target, revivals=1).state.recovery.credit == 3
 
 
-def test_a_429_is_sent_again_as_soon_as_the_key_may():
+def test_a_429_is_sent_again_as_soon_as_the_key_may() -> None:
     verdict = judged(Throttled(), attempts=3, rejections=1)
     assert verdict.decision == Again(T0, 3, 1, certain=True)
     assert verdict.reason is Reason.THROTTLED
@@ -193,7 +205,7 @@ def test_a_429_is_sent_again_as_soon_as_the_key_may():
 
 
 @pytest.mark.parametrize("outcome", [Refused(401, "x"), Refused(404, "x")])
-def test_a_refusal_parks_the_key_and_costs_nothing(outcome):
+def test_a_refusal_parks_the_key_and_costs_nothing(outcome: Outcome) -> None:
     verdict = judged(outcome, attempts=4, rejections=1)
     assert verdict.decision == Again(T0, 4, 1, certain=True)
     assert verdict.reason is Reason.REFUSED
@@ -201,12 +213,12 @@ def test_a_refusal_parks_the_key_and_costs_nothing(outcome):
     assert verdict.state.park.next_at == 1300.0
 
 
-def test_the_first_rejection_earns_one_more_attempt_and_the_second_is_the_last():
+def test_the_first_rejection_earns_one_more_attempt_and_the_second_is_the_last() -> None:
     assert judged(Rejected(400, "no", "c-1")).decision == Again(T0 + 1000, 0, 1, certain=True)
     assert judged(Rejected(400, "no", "c-1"), rejections=1).decision == DeadByRejection(400, "no", "c-1")
 
 
-def test_a_suspect_is_rejected_until_a_second_lane_gets_the_same():
+def test_a_suspect_is_rejected_until_a_second_lane_gets_the_same() -> None:
     first = judged(Suspect(403, "no"), key="Lane")
     assert first.reason is Reason.REJECTED
     same = judged(Suspect(403, "no"), first.state, key="LANE", rejections=1)
@@ -220,7 +232,7 @@ def test_a_suspect_is_rejected_until_a_second_lane_gets_the_same():
     assert second.state.park.owed == (403,)
 
 
-def test_a_2xx_in_between_clears_the_suspicion():
+def test_a_2xx_in_between_clears_the_suspicion() -> None:
     target = judged(Suspect(403, "no"), key="a").state
     target = judged(Delivered(202), target, key="b").state
     assert not judged(Suspect(403, "no"), target, key="c").state.park.parked
@@ -238,20 +250,37 @@ def test_a_2xx_in_between_clears_the_suspicion():
         (DOWN, True),
     ],
 )
-def test_a_probe_resumes_the_key_by_any_answer_but_refused_or_unavailable(outcome, parked):
+def test_a_probe_resumes_the_key_by_any_answer_but_refused_or_unavailable(
+    outcome: Outcome, parked: bool
+) -> None:
     target = TargetState(park=Park(403, 900.0))
     assert judged(outcome, target, probe=True).state.park.parked is parked
 
 
-def test_what_left_before_the_key_was_parked_does_not_resume_it():
+def test_what_left_before_the_key_was_parked_does_not_resume_it() -> None:
     target = TargetState(park=Park(401, 1200.0))
     assert judged(Delivered(202), target).state.park.parked
     assert judged(Suspect(403, "no"), target).decision == Again(T0, 0, 0, certain=True)
 
 
-def test_any_answer_but_unavailable_closes_the_circuit():
+def test_any_answer_but_unavailable_closes_the_circuit() -> None:
     target = TargetState(breaker=Open(3, 5000.0))
     for outcome in (Delivered(202), Throttled(), Refused(401, "x"), Suspect(403, "x"), Rejected(400, "x")):
         assert judged(outcome, target).state.breaker == Closed(0)
     assert policy.may_send(TargetState())
     assert not policy.may_send(target)
+
+
+def test_an_operation_that_could_not_be_sent_says_nothing_of_the_target() -> None:
+    target = TargetState(breaker=HalfOpen(3), park=Park(401, 900.0))
+    verdict = judged(Rejected(0, "not valid any more"), target, probe=True)
+    assert verdict.reason is Reason.REJECTED
+    assert verdict.state.breaker == Open(3, 1000.0)
+    assert verdict.state.park.parked
+
+
+def test_a_reload_lets_the_key_and_the_circuit_be_tried_at_once() -> None:
+    target = state.unparked(TargetState(breaker=Open(3, 5000.0), park=Park(401, 5000.0, owed=(403,))))
+    assert target.breaker == Open(3, 0.0)
+    assert not target.park.parked
+    assert target.park.owed == (403,), "what the key's fault made is still to be returned"

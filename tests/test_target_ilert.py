@@ -1,11 +1,14 @@
 """What leaves for iLert, and what is made of the answer, over httpx's own in-memory transport."""
 
 import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 import trio
+from trio.testing import MockClock
 
 from ilert_world import API_KEY, EVENT, KEY, T0, Facts, delivery, target
 from mcp_ilert import __version__
@@ -14,11 +17,11 @@ from mcp_ilert.events import Delivered, Event, Kind, Link, Refused, Rejected, Se
 from mcp_ilert.targets.ilert import IlertTarget, events_url
 
 
-async def posted(event: Event = EVENT, facts: Facts | None = None, **values):
+async def posted(event: Event = EVENT, facts: Facts | None = None, **values: Any) -> Any:
     """The body that a delivery of the event becomes."""
     requests: list[httpx.Request] = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> Any:
         requests.append(request)
         return httpx.Response(202)
 
@@ -28,7 +31,7 @@ async def posted(event: Event = EVENT, facts: Facts | None = None, **values):
     return requests[0].content
 
 
-async def test_an_alert_goes_as_the_events_api_wants_it():
+async def test_an_alert_goes_as_the_events_api_wants_it() -> None:
     assert json.loads(await posted()) == {
         "integrationKey": KEY,
         "eventType": "ALERT",
@@ -41,7 +44,7 @@ async def test_an_alert_goes_as_the_events_api_wants_it():
     }
 
 
-async def test_everything_an_event_may_carry_arrives():
+async def test_everything_an_event_may_carry_arrives() -> None:
     event = Event(
         mcp_id="evt-1",
         source="probe-1",
@@ -82,24 +85,26 @@ async def test_everything_an_event_may_carry_arrives():
         (Severity.LOW, ("LOW", 4)),
     ],
 )
-async def test_the_severity_of_the_delivery_sets_both_fields(severity, fields):
+async def test_the_severity_of_the_delivery_sets_both_fields(
+    severity: Severity, fields: tuple[str, int]
+) -> None:
     sent = json.loads(await posted(severity=severity))
     assert (sent["priority"], sent["severity"]) == fields
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Kind.ACCEPT, "ACCEPT"), (Kind.RESOLVE, "RESOLVE")])
-async def test_accept_and_resolve_carry_a_summary_but_no_routing_key(kind, name):
+async def test_accept_and_resolve_carry_a_summary_but_no_routing_key(kind: Kind, name: str) -> None:
     sent = json.loads(await posted(EVENT, Facts(routing_key="ops"), kind=kind))
     assert (sent["eventType"], sent["summary"]) == (name, "Disk full")
     assert "routingKey" not in sent
 
 
-async def test_details_given_as_an_object_go_as_their_json_text():
+async def test_details_given_as_an_object_go_as_their_json_text() -> None:
     event = msgspec.structs.replace(EVENT, details=msgspec.Raw(b'{"disk": 0.980, "n": [1]}'))
     assert json.loads(await posted(event))["details"] == '{"disk": 0.980, "n": [1]}'
 
 
-async def test_labels_of_the_event_win_over_the_source_and_those_of_the_route_over_both():
+async def test_labels_of_the_event_win_over_the_source_and_those_of_the_route_over_both() -> None:
     event = msgspec.structs.replace(EVENT, labels={"source": "mine", "a": "event"})
     assert json.loads(await posted(event, Facts({"a": "route"})))["labels"] == {
         "source": "mine",
@@ -107,7 +112,7 @@ async def test_labels_of_the_event_win_over_the_source_and_those_of_the_route_ov
     }
 
 
-async def test_a_folded_operation_tells_how_many_and_since_when():
+async def test_a_folded_operation_tells_how_many_and_since_when() -> None:
     sent = json.loads(await posted(count=3, first_ms=T0, last_ms=T0 + 90_250))
     details = sent["customDetails"]
     assert details["count"] == 3
@@ -115,7 +120,7 @@ async def test_a_folded_operation_tells_how_many_and_since_when():
     assert details["last_seen"] == "2027-01-15T08:01:30.250Z"
 
 
-async def test_an_unknown_field_that_bears_one_of_our_names_is_renamed_and_nothing_is_lost():
+async def test_an_unknown_field_that_bears_one_of_our_names_is_renamed_and_nothing_is_lost() -> None:
     names = ["count", "first_seen", "last_seen", "event_count", "own"]
     event = msgspec.structs.replace(EVENT, extra={name: msgspec.Raw(f'"{name}"'.encode()) for name in names})
     assert json.loads(await posted(event))["customDetails"] == {
@@ -128,7 +133,7 @@ async def test_an_unknown_field_that_bears_one_of_our_names_is_renamed_and_nothi
     }
 
 
-async def test_text_goes_as_utf_8():
+async def test_text_goes_as_utf_8() -> None:
     event = msgspec.structs.replace(EVENT, summary="Platte voll – ß 🔥 \u2028")
     assert json.loads((await posted(event)).decode())["summary"] == "Platte voll – ß 🔥 \u2028"
 
@@ -144,15 +149,15 @@ async def test_text_goes_as_utf_8():
         ("https://api", "https://api/api/events"),
     ],
 )
-def test_api_is_added_to_the_url_unless_it_is_there(given, url):
+def test_api_is_added_to_the_url_unless_it_is_there(given: str, url: str) -> None:
     assert events_url(given) == url
 
 
 @pytest.mark.parametrize("api_key", ["", API_KEY])
-async def test_the_headers_name_us_and_carry_the_api_key_where_there_is_one(api_key):
+async def test_the_headers_name_us_and_carry_the_api_key_where_there_is_one(api_key: str) -> None:
     requests: list[httpx.Request] = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> Any:
         requests.append(request)
         return httpx.Response(202)
 
@@ -164,39 +169,39 @@ async def test_the_headers_name_us_and_carry_the_api_key_where_there_is_one(api_
     assert headers.get("authorization") == (f"Bearer {API_KEY}" if api_key else None)
 
 
-async def answered(response: httpx.Response, **values):
+async def answered(response: httpx.Response, **values: Any) -> Any:
     sender = target(handler=lambda _request: response, **values)
     outcome = await sender.send(delivery())
     await sender.aclose()
     return outcome
 
 
-async def test_the_correlation_id_is_taken_from_the_answer():
+async def test_the_correlation_id_is_taken_from_the_answer() -> None:
     assert await answered(httpx.Response(202, headers={"Correlation-Id": "c-1"})) == Delivered(202, "c-1")
 
 
-async def test_a_refusal_tells_what_ilert_said_but_not_the_key():
+async def test_a_refusal_tells_what_ilert_said_but_not_the_key() -> None:
     response = httpx.Response(403, json={"code": "KEY_ERROR", "message": f"unknown {KEY} or {API_KEY}"})
     outcome = await answered(response, api_key=API_KEY)
     assert outcome == Refused(403, "KEY_ERROR: unknown <secret> or <secret>")
 
 
-async def test_a_retry_after_of_a_429_is_told():
+async def test_a_retry_after_of_a_429_is_told() -> None:
     response = httpx.Response(429, headers={"Retry-After": "Fri, 15 Jan 2027 08:00:20 GMT"})
     assert await answered(response) == Throttled(20.0)
 
 
 @pytest.mark.parametrize("location", ["http://other.example/", "http://[", "::::", "/x" * 50_000])
-async def test_a_redirection_is_not_followed_wherever_it_points(location):
+async def test_a_redirection_is_not_followed_wherever_it_points(location: str) -> None:
     outcome = await answered(httpx.Response(302, headers={"Location": location}))
     assert isinstance(outcome, Rejected)
     assert outcome.status == 302
 
 
-async def test_cookies_are_not_kept():
+async def test_cookies_are_not_kept() -> None:
     seen: list[str | None] = []
 
-    def handler(request):
+    def handler(request: httpx.Request) -> Any:
         seen.append(request.headers.get("cookie"))
         return httpx.Response(202, headers={"Set-Cookie": "a=b; Path=/"})
 
@@ -219,8 +224,8 @@ async def test_cookies_are_not_kept():
         (KeyError(17), False),
     ],
 )
-async def test_no_error_on_the_way_gets_out(error, certain):
-    def handler(_request):
+async def test_no_error_on_the_way_gets_out(error: Exception, certain: bool) -> None:
+    def handler(_request: httpx.Request) -> None:
         raise error
 
     outcome = await target(handler=handler).send(delivery())
@@ -228,8 +233,8 @@ async def test_no_error_on_the_way_gets_out(error, certain):
     assert outcome.certain is certain
 
 
-async def test_an_attempt_ends_at_its_deadline(autojump_clock):
-    async def handler(_request):
+async def test_an_attempt_ends_at_its_deadline(autojump_clock: MockClock) -> None:
+    async def handler(_request: httpx.Request) -> None:
         await trio.sleep_forever()
 
     assert await target(handler=handler, seconds=10).send(delivery()) == Unavailable("timeout", certain=False)
@@ -239,31 +244,31 @@ async def test_an_attempt_ends_at_its_deadline(autojump_clock):
 class Drip(httpx.AsyncByteStream):
     """A body of which a piece comes each second, for ever."""
 
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         while True:
             await trio.sleep(1)
             yield b"<p>"
 
 
 class Broken(httpx.AsyncByteStream):
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         yield b"<html>"
         raise httpx.ReadError("cut")
 
 
-async def test_a_body_without_end_does_not_change_the_answer(autojump_clock):
+async def test_a_body_without_end_does_not_change_the_answer(autojump_clock: MockClock) -> None:
     assert await answered(httpx.Response(202, stream=Drip())) == Delivered(202)
     assert trio.current_time() <= 2
     assert isinstance(await answered(httpx.Response(400, stream=Drip())), Rejected)
 
 
-async def test_a_body_that_is_cut_does_not_change_the_answer():
+async def test_a_body_that_is_cut_does_not_change_the_answer() -> None:
     assert await answered(httpx.Response(202, stream=Broken())) == Delivered(202)
     assert await answered(httpx.Response(503, stream=Broken())) == Unavailable("answered 503", False, 503)
 
 
-async def test_an_event_that_the_rules_no_longer_take_is_the_events_fault():
-    def interpret(_payload):
+async def test_an_event_that_the_rules_no_longer_take_is_the_events_fault() -> None:
+    def interpret(_payload: bytes) -> tuple[Event, Facts]:
         raise InvalidEventError("$.summary: expected str")
 
     sender = target(handler=lambda _request: httpx.Response(202))
@@ -273,7 +278,7 @@ async def test_an_event_that_the_rules_no_longer_take_is_the_events_fault():
     )
 
 
-def test_a_target_does_not_show_its_keys():
+def test_a_target_does_not_show_its_keys() -> None:
     shown: IlertTarget = target(api_key=API_KEY)
     assert KEY not in repr(shown)
     assert API_KEY not in repr(shown)

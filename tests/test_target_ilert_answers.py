@@ -42,7 +42,7 @@ def expected(status: int, *, coded: bool) -> type:
 
 @pytest.mark.parametrize("coded", [True, False])
 @pytest.mark.parametrize("status", range(100, 600))
-def test_every_status_has_its_outcome(status, coded):
+def test_every_status_has_its_outcome(status: int, coded: bool) -> None:
     outcome = classify(Answer(status, {}, CODED if coded else HTML), T0)
     assert type(outcome) is expected(status, coded=coded)
     if isinstance(outcome, Unavailable):
@@ -53,7 +53,7 @@ def test_every_status_has_its_outcome(status, coded):
 
 
 @given(st.integers(-(10**6), 10**6), st.binary(max_size=300), st.dictionaries(st.text(), st.text()))
-def test_no_answer_is_without_an_outcome(status, body, headers):
+def test_no_answer_is_without_an_outcome(status: int, body: bytes, headers: dict[str, str]) -> None:
     assert classify(Answer(status, headers, body), T0) is not None
 
 
@@ -73,20 +73,20 @@ def made(kind: type[Exception]) -> Exception:
     return kind("http://user:secret@host") if "message" in parameters else kind.__new__(kind)
 
 
-def test_the_table_below_covers_every_error_of_httpx():
+def test_the_table_below_covers_every_error_of_httpx() -> None:
     assert {"ReadTimeout", "ReadError", "RemoteProtocolError", *CERTAIN} <= {k.__name__ for k in HTTPX_ERRORS}
     assert {kind.__name__ for kind in NEVER_SENT} == CERTAIN
 
 
 @pytest.mark.parametrize("kind", HTTPX_ERRORS, ids=lambda kind: kind.__name__)
-def test_every_error_of_httpx_is_unavailable_and_certain_only_if_nothing_left(kind):
+def test_every_error_of_httpx_is_unavailable_and_certain_only_if_nothing_left(kind: type[Exception]) -> None:
     outcome = failed(made(kind))
     assert outcome.certain is (kind.__name__ in CERTAIN)
     assert outcome.status is None
     assert "secret" not in outcome.reason
 
 
-def test_a_reason_reads_as_words():
+def test_a_reason_reads_as_words() -> None:
     assert failed(httpx.ConnectTimeout("x")).reason == "connect timeout"
 
 
@@ -107,15 +107,15 @@ def test_a_reason_reads_as_words():
         (b'{"a":' * 10_000, None),
     ],
 )
-def test_a_code_is_found_in_json_only(body, code):
+def test_a_code_is_found_in_json_only(body: bytes, code: str | None) -> None:
     assert error_code(body) == code
 
 
-def test_the_detail_tells_code_and_message():
+def test_the_detail_tells_code_and_message() -> None:
     assert classify(Answer(401, {}, CODED), T0) == Refused(401, "KEY_ERROR: bad key")
 
 
-def test_the_detail_of_a_page_is_its_text_in_one_short_line():
+def test_the_detail_of_a_page_is_its_text_in_one_short_line() -> None:
     outcome = classify(Answer(400, {}, b"<h1>\n\tBad\x00\x1b[31m  " + b"x" * 5000), T0)
     assert isinstance(outcome, Rejected)
     assert outcome.detail.startswith("<h1> Bad [31m xxx")
@@ -123,13 +123,13 @@ def test_the_detail_of_a_page_is_its_text_in_one_short_line():
 
 
 @given(st.binary(max_size=500), st.integers(400, 499))
-def test_a_key_never_shows_in_a_detail(around, status):
+def test_a_key_never_shows_in_a_detail(around: bytes, status: int) -> None:
     body = around + b"key il1-very-secret is unknown" + around
     outcome = classify(Answer(status, {"correlation-id": "il1-very-secret"}, body), T0, ("il1-very-secret",))
     assert "very-secret" not in repr(outcome)
 
 
-def test_the_correlation_id_is_kept_in_bounds():
+def test_the_correlation_id_is_kept_in_bounds() -> None:
     outcome = classify(Answer(202, {"correlation-id": "c\n" + "x" * 999}), T0)
     assert isinstance(outcome, Delivered)
     assert outcome.correlation_id is not None
@@ -156,17 +156,17 @@ def test_the_correlation_id_is_kept_in_bounds():
         ("Fri, 99 Jan 99999 99:99:99 GMT", None),
     ],
 )
-def test_a_retry_after_is_seconds_or_a_date(value, seconds):
+def test_a_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
     assert retry_after(value, T0) == seconds
 
 
 @given(st.text(max_size=60))
-def test_no_retry_after_is_a_mistake(value):
+def test_no_retry_after_is_a_mistake(value: str | None) -> None:
     seconds = retry_after(value, T0)
     assert seconds is None or seconds >= 0
 
 
-def test_a_coded_body_is_decoded_in_bounds():
+def test_a_coded_body_is_decoded_in_bounds() -> None:
     assert decoded(gzip.compress(CODED), "gzip") == CODED
     assert len(decoded(gzip.compress(bytes(50_000_000)), " GZIP ")) == MAX_BODY_BYTES
     assert decoded(b"not gzip", "gzip") == b""

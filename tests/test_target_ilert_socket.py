@@ -67,10 +67,10 @@ def answering(answer: bytes) -> Serve:
     return serve
 
 
-async def test_an_empty_202_is_a_delivery_and_the_connection_is_kept():
+async def test_an_empty_202_is_a_delivery_and_the_connection_is_kept() -> None:
     connections = 0
 
-    async def serve(stream):
+    async def serve(stream: trio.abc.Stream) -> None:
         nonlocal connections
         connections += 1
         await answering(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\ncorrelation-id: c-9\r\n\r\n")(stream)
@@ -83,7 +83,7 @@ async def test_an_empty_202_is_a_delivery_and_the_connection_is_kept():
     assert connections == 1
 
 
-async def test_an_html_page_is_no_code():
+async def test_an_html_page_is_no_code() -> None:
     page = b"<html><h1>403 Forbidden</h1></html>"
     answer = b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (
         len(page),
@@ -95,8 +95,8 @@ async def test_an_html_page_is_no_code():
         await sender.aclose()
 
 
-async def test_a_connection_cut_before_the_answer_is_not_certain():
-    async def serve(stream):
+async def test_a_connection_cut_before_the_answer_is_not_certain() -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
         await request(stream)
 
     async with server(serve) as port:
@@ -107,9 +107,10 @@ async def test_a_connection_cut_before_the_answer_is_not_certain():
     assert not outcome.certain
 
 
-async def test_a_reset_connection_is_not_certain():
-    async def serve(stream):
+async def test_a_reset_connection_is_not_certain() -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
         await request(stream)
+        assert isinstance(stream, trio.SocketStream)
         stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     async with server(serve) as port:
@@ -120,7 +121,7 @@ async def test_a_reset_connection_is_not_certain():
     assert not outcome.certain
 
 
-async def test_a_refused_connection_is_certain():
+async def test_a_refused_connection_is_certain() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         sender = target(url=f"http://127.0.0.1:{unused.getsockname()[1]}")
@@ -128,15 +129,15 @@ async def test_a_refused_connection_is_certain():
         await sender.aclose()
 
 
-async def test_what_is_not_http_is_not_certain():
+async def test_what_is_not_http_is_not_certain() -> None:
     async with server(answering(b"220 smtp.example ESMTP\r\n\r\n")) as port:
         sender = target(url=f"http://127.0.0.1:{port}")
         assert await sender.send(delivery()) == Unavailable("remote protocol error", certain=False)
         await sender.aclose()
 
 
-async def test_a_server_that_never_answers_ends_with_the_deadline():
-    async def serve(stream):
+async def test_a_server_that_never_answers_ends_with_the_deadline() -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
         await request(stream)
         await trio.sleep_forever()
 
@@ -148,8 +149,8 @@ async def test_a_server_that_never_answers_ends_with_the_deadline():
     assert not outcome.certain
 
 
-async def test_a_slow_body_changes_nothing_about_the_answer():
-    async def serve(stream):
+async def test_a_slow_body_changes_nothing_about_the_answer() -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
         await request(stream)
         await stream.send_all(b"HTTP/1.1 422 No\r\nContent-Length: 1000000\r\n\r\n")
         while True:
@@ -163,10 +164,10 @@ async def test_a_slow_body_changes_nothing_about_the_answer():
     assert isinstance(outcome, Rejected)
 
 
-async def test_of_a_body_without_end_only_the_beginning_is_read():
+async def test_of_a_body_without_end_only_the_beginning_is_read() -> None:
     sent = 0
 
-    async def serve(stream):
+    async def serve(stream: trio.abc.Stream) -> None:
         nonlocal sent
         await request(stream)
         await stream.send_all(b"HTTP/1.1 400 No\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -188,14 +189,14 @@ def certificates(authority: trustme.CA, name: str) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent():
+async def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() -> None:
     async with server(answering(b"HTTP/1.1 202 A\r\n\r\n"), certificates(trustme.CA(), "127.0.0.1")) as port:
         sender = target(url=f"https://127.0.0.1:{port}")
         assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
         await sender.aclose()
 
 
-async def test_a_certificate_of_another_name_is_refused():
+async def test_a_certificate_of_another_name_is_refused() -> None:
     authority = trustme.CA()
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
@@ -205,8 +206,8 @@ async def test_a_certificate_of_another_name_is_refused():
         await sender.aclose()
 
 
-async def test_a_port_that_speaks_no_tls_is_a_certain_failure():
-    async def serve(stream):
+async def test_a_port_that_speaks_no_tls_is_a_certain_failure() -> None:
+    async def serve(stream: trio.abc.Stream) -> None:
         await stream.receive_some(1)
         await stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -230,7 +231,7 @@ async def serve_http2(stream: trio.abc.Stream) -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 8])
-async def test_http_2_is_spoken_where_the_server_offers_it(at_once):
+async def test_http_2_is_spoken_where_the_server_offers_it(at_once: int) -> None:
     authority = trustme.CA()
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
@@ -240,7 +241,7 @@ async def test_http_2_is_spoken_where_the_server_offers_it(at_once):
     async with server(serve_http2, tls) as port:
         sender = target(url=f"https://127.0.0.1:{port}", tls=trusting)
 
-        async def send():
+        async def send() -> None:
             outcomes.append(await sender.send(delivery()))
 
         async with trio.open_nursery() as nursery:

@@ -80,6 +80,9 @@ def decide(
             return _unavailable(outcome, delivery, state, rules, at, random)
         case Refused():
             return _refused(outcome.status, delivery, _reached(state), rules, at)
+        case Rejected(status=0):  # never sent, so it says nothing of the target
+            state = msgspec.structs.replace(state, breaker=breaker.resumed(state.breaker, at.now))
+            return _rejected(outcome, delivery, state, at, backoff(delivery.rejections, rules, random))
         case Suspect() if park.suspicious(state.park, outcome.status, _lane(delivery), probe=delivery.probe):
             return _refused(outcome.status, delivery, _reached(state), rules, at)
         case _:
