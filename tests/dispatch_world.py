@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
 import trio
@@ -158,6 +159,11 @@ class World:
     ) -> Entry:
         self.numbers += 1
         return Entry(self.now_ms(), kind, severity, target, key, f"{key} {self.numbers}".encode())
+
+    def patch(self, **methods: Callable[..., Any]) -> None:
+        """Put these in the place of the spool's methods."""
+        for name, method in methods.items():
+            setattr(self.spool, name, method)
 
     async def put(self, *keys: str, **values: object) -> None:
         await self.spool.put([self.entry(key, **values) for key in keys])  # type: ignore[arg-type]

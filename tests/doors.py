@@ -9,18 +9,18 @@ from typing import Any
 import httpx
 import msgspec
 import trio
-from prometheus_client import CollectorRegistry, Counter, Histogram
 from quart_trio import QuartTrio
 
 from fake_spool import FakeSpool
+from mcp_ilert.config import Settings, Token
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.server import Bounds, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
+from mcp_ilert.metrics import Metrics
 from mcp_ilert.web.app import bridge_app
 from mcp_ilert.web.auth import Guard
-from rules import Rules, Token
 
 NOW_MS = 1_700_000_000_000
 EVENT = {
@@ -39,28 +39,21 @@ def event(**fields: Any) -> bytes:
     return json.dumps({**EVENT, **fields}).encode()
 
 
-class FakeMetrics:
-    def __init__(self):
-        registry = CollectorRegistry()
-        self.in_events = Counter("mcp_in_events", "", ["door", "result"], registry=registry)
-        self.ingest_latency = Histogram("mcp_ingest_latency_seconds", "", registry=registry)
-        self.registry = registry
-
-    def count(self, door: str, result: str) -> float:
-        found = self.registry.get_sample_value("mcp_in_events_total", {"door": door, "result": result})
-        return found or 0.0
+def count(metrics: Metrics, door: str, result: str) -> float:
+    """What `mcp_in_events_total` says."""
+    return metrics.registry.get_sample_value("mcp_in_events_total", {"door": door, "result": result}) or 0.0
 
 
 class Bridge:
     """The doors over a fake spool; `port` is known once it is open."""
 
-    def __init__(self, *, limits: Limits, tokens: Sequence[Token], rules: Rules, read_timeout: float):
+    def __init__(self, *, limits: Limits, tokens: Sequence[Token], settings: Settings, read_timeout: float):
         self.spool = FakeSpool()
-        self.metrics = FakeMetrics()
+        self.metrics = Metrics()
         self.reasons: list[str] = []
         self.notes: list[str] = []
         self.guard = Guard(tokens)
-        self.intake = Intake(self.spool, Mapper(rules), self.metrics, lambda: NOW_MS, limits)
+        self.intake = Intake(self.spool, Mapper(settings), self.metrics, lambda: NOW_MS, limits)
         self.app: QuartTrio = bridge_app(
             intake=self.intake,
             guard=self.guard,
@@ -73,13 +66,16 @@ class Bridge:
         self.port = 0
         self.server: Server
 
+    def count(self, door: str, result: str) -> float:
+        return count(self.metrics, door, result)
+
 
 @asynccontextmanager
 async def open_bridge(
     *,
     limits: Limits | None = None,
     tokens: Sequence[Token] = (),
-    rules: Rules | None = None,
+    settings: Settings | None = None,
     read_timeout: float = 10,
     tls: ssl.SSLContext | None = None,
     bounds: Bounds | None = None,
@@ -87,7 +83,7 @@ async def open_bridge(
 ) -> AsyncIterator[Bridge]:
     """The doors, served on a free port of loopback until the block is left."""
     bridge = Bridge(
-        limits=limits or Limits(), tokens=tokens, rules=rules or Rules(), read_timeout=read_timeout
+        limits=limits or Limits(), tokens=tokens, settings=settings or Settings(), read_timeout=read_timeout
     )
     sockets = listening_sockets("127.0.0.1", 0, keys=("listen.address", "listen.port"))
     bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines)

@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 from mcp_ilert.decode.lines import OVERLONG, Lines
 
 LIMIT = 8
-TEXTS = st.lists(st.sampled_from([b"", b" ", b"\t\r", b"a", b"12345678", b"123456789", b" 12345678  ", b"x" * 40]))
+TEXTS = st.lists(
+    st.sampled_from([b"", b" ", b"\t\r", b"a", b"12345678", b"123456789", b" 12345678  ", b"x" * 40])
+)
 
 
 def split_at_once(text):

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
-from mcp_ilert.cli import main
+from mcp_ilert.cli import cli
 from mcp_ilert.config import Settings, load
 from mcp_ilert.decode.native import decode_event
 
@@ -95,10 +96,35 @@ def test_the_readme_marks_what_comes_later() -> None:
     assert told == {path for path, _, later in keys(Settings) if later}
 
 
-def test_the_readme_names_every_command() -> None:
+def test_the_first_line_of_the_readme_says_which_mcp_is_meant() -> None:
+    first = README.splitlines()[0]
+    assert "custom monitoring events, not the Model Context Protocol" in first
+    assert "iLert" in first
+
+
+def test_the_readme_names_the_commands_that_there_are_and_no_other() -> None:
     section = README.split("## Commands")[1].split("\n## ")[0]
-    known = set(main.commands) if hasattr(main, "commands") else set()
-    assert {name for name in known if f"mcp-ilert {name}" not in section} == set()
+    table = "\n".join(line for line in section.splitlines() if line.startswith("|"))
+    told = set(re.findall(r"`mcp-ilert ([a-z-]+)", table)) - {"--config", "--version"}
+    assert {name for name in told if not name.startswith("-")} == set(cli.commands)
+
+
+def test_the_readme_names_the_queue_commands_that_there_are() -> None:
+    section = README.split("## Commands")[1].split("\n## ")[0]
+    told = set(re.findall(r"`mcp-ilert queue ([a-z]+)", section))
+    for line in section.splitlines():
+        if "mcp-ilert queue" in line:
+            told |= set(re.findall(r"· `([a-z]+)", line.split("|")[1].strip()))
+    queue = cli.commands["queue"]
+    assert isinstance(queue, click.Group)
+    assert told == set(queue.commands)
+
+
+def test_the_goals_that_the_readme_and_the_contributing_guide_name_can_be_made() -> None:
+    goals = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"):
+        told = set(re.findall(r"(?:`|^)make ([a-z]+)", (ROOT / name).read_text(), re.MULTILINE))
+        assert told <= goals, name
 
 
 def test_the_quick_start_of_the_readme_is_the_example_file() -> None:

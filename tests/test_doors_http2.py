@@ -89,7 +89,7 @@ class Wire:
         if stream is None:
             return
         if isinstance(found, h2.events.ResponseReceived):
-            stream.headers = dict(found.headers)
+            stream.headers = {str(name): str(value) for name, value in found.headers}
             stream.status = int(stream.headers[":status"])
         elif isinstance(found, h2.events.DataReceived):
             stream.body += found.data

@@ -1,9 +1,11 @@
 """Sockets, certificates and the server's life: readable failures at the start, nobody cut off at the end."""
 
+import contextlib
 import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -125,8 +127,7 @@ async def test_a_client_that_speaks_no_tls_disturbs_nobody(authority, files):
 async def test_a_new_certificate_serves_the_next_connection(authority, files):
     other = trustme.CA()
     issued = other.issue_cert("127.0.0.1")
-    context = server_context(*files)
-    async with open_bridge(tls=context) as bridge:
+    async with open_bridge(tls=server_context(*files)) as bridge:
         async with Client(bridge.port, http2=False, verify=trusting(authority)) as client:
             assert (await client.post(BODY)).status == 202
             renewed = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -167,8 +168,7 @@ def test_a_key_with_a_password_is_one_line_and_asks_nobody(files, tmp_path):
     locked = tmp_path / "locked.pem"
     from cryptography.hazmat.primitives import serialization as form
 
-    with open(files[1], "rb") as file:
-        key = form.load_pem_private_key(file.read(), None)
+    key = form.load_pem_private_key(Path(files[1]).read_bytes(), None)
     locked.write_bytes(
         key.private_bytes(
             form.Encoding.PEM, form.PrivateFormat.PKCS8, form.BestAvailableEncryption(b"password")
@@ -178,6 +178,13 @@ def test_a_key_with_a_password_is_one_line_and_asks_nobody(files, tmp_path):
 
 
 # The end ---------------------------------------------------------------------------------------------------------
+
+
+async def refused(port):
+    """Returns once nobody listens on the port any more."""
+    with contextlib.suppress(OSError):
+        while True:
+            await (await trio.open_tcp_stream("127.0.0.1", port)).aclose()
 
 
 async def test_at_the_end_a_request_under_way_is_answered_and_idle_connections_are_closed():
@@ -200,9 +207,7 @@ async def test_at_the_end_a_request_under_way_is_answered_and_idle_connections_a
             await bridge.spool.waiting(2)
             bridge.server.stop()
             assert await idle.receive_some(1) == b""
-            with pytest.raises(OSError):
-                while True:
-                    await (await trio.open_tcp_stream("127.0.0.1", bridge.port)).aclose()
+            await refused(bridge.port)
             bridge.spool.gate.set()
         assert answers == [202, 202]
         await idle.aclose()

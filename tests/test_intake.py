@@ -4,26 +4,27 @@ import pytest
 import structlog.testing
 import trio
 
-from doors import BODY, NOW_MS, FakeMetrics, event
+from doors import BODY, NOW_MS, count, event
 from fake_spool import FakeSpool
+from mcp_ilert.config import Mapping, Settings
 from mcp_ilert.errors import MalformedError, TooLargeError, UnavailableError
 from mcp_ilert.intake import AllRejectedError, ForbiddenSourceError, Intake, Limits, Receipt, Rejected
 from mcp_ilert.mapping import Mapper
-from rules import MappingSettings, Rules
+from mcp_ilert.metrics import Metrics
 
 
 class World:
-    def __init__(self, limits=None, rules=None):
+    def __init__(self, limits=None, settings=None):
         self.spool = FakeSpool()
-        self.metrics = FakeMetrics()
+        self.metrics = Metrics()
         self.now_ms = NOW_MS
         self.intake = Intake(
-            self.spool, Mapper(rules or Rules()), self.metrics, lambda: self.now_ms, limits or Limits()
+            self.spool, Mapper(settings or Settings()), self.metrics, lambda: self.now_ms, limits or Limits()
         )
 
     def counts(self):
         results = ("accepted", "invalid", "unauthorized", "limited", "unavailable")
-        return {result: count for result in results if (count := self.metrics.count("tcp", result))}
+        return {result: found for result in results if (found := count(self.metrics, "tcp", result))}
 
 
 async def chunks(*pieces):
@@ -63,7 +64,9 @@ async def test_what_the_chunks_raise_leaves_nothing():
 
 async def test_lines_are_one_put_too():
     world = World()
-    receipt = await world.intake.accept_lines(chunks(BODY + b"\n\n" + BODY[:9], BODY[9:] + b"\nx"), door="tcp")
+    receipt = await world.intake.accept_lines(
+        chunks(BODY + b"\n\n" + BODY[:9], BODY[9:] + b"\nx"), door="tcp"
+    )
     assert receipt == Receipt(2, (Rejected(2, "$: expected an event as a JSON object"),))
     assert [len(put) for put in world.spool.puts] == [2]
 
@@ -134,7 +137,7 @@ async def test_a_put_that_is_cancelled_is_not_counted_as_accepted():
 
 
 async def test_events_that_lack_a_field_of_the_key_are_logged_once_a_minute():
-    world = World(rules=Rules(mapping=MappingSettings(alert_key="{labels.host}")))
+    world = World(settings=Settings(mapping=Mapping(alert_key="{labels.host}")))
     with structlog.testing.capture_logs() as logs:
         for _ in range(5):
             await world.intake.accept_body(BODY, door="tcp")
@@ -145,7 +148,9 @@ async def test_events_that_lack_a_field_of_the_key_are_logged_once_a_minute():
 
 async def test_new_limits_and_rules_hold_from_the_next_request_on():
     world = World()
-    world.intake.use(Mapper(Rules(mapping=MappingSettings(alert_key="{source}"))), Limits(max_event_bytes=len(BODY)))
+    world.intake.use(
+        Mapper(Settings(mapping=Mapping(alert_key="{source}"))), Limits(max_event_bytes=len(BODY))
+    )
     await world.intake.accept_body(BODY, door="tcp")
     assert world.spool.entries[0].key == "probe-1"
     with pytest.raises(TooLargeError):

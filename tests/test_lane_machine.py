@@ -45,7 +45,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.clock = Clock()
         self.model = LaneModel(cancel_resolved=self.cancel_resolved)
-        self.folding = Rules(cancel_resolved=self.cancel_resolved, dedupe_ms=0)
+        self.folding = Rules(cancel_resolved=self.cancel_resolved, dedupe_ms=1)
         self.delivery: Delivery | None = None
         self.number = 0
         self.store: Store = self.open()

@@ -1,6 +1,7 @@
 """How fast requests may leave for a key: the contract's pace, over any life of the process."""
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -88,7 +89,9 @@ STEPS = st.lists(
 
 @settings(max_examples=300, deadline=None)
 @given(chosen=RATES, steps=STEPS)
-def test_never_more_than_per_minute_leave_in_any_60_seconds(chosen, steps):
+def test_never_more_than_per_minute_leave_in_any_60_seconds(
+    chosen: Rate, steps: list[tuple[str, Any]]
+) -> None:
     life = Life(chosen)
     for act, value in steps:
         match act:
@@ -111,7 +114,7 @@ def test_never_more_than_per_minute_leave_in_any_60_seconds(chosen, steps):
 
 
 @given(chosen=RATES)
-def test_a_key_that_never_rests_gets_its_whole_rate_over_time(chosen):
+def test_a_key_that_never_rests_gets_its_whole_rate_over_time(chosen: Rate) -> None:
     life = Life(chosen)
     while life.now < 600:
         life.plan(1000)
@@ -122,7 +125,7 @@ def test_a_key_that_never_rests_gets_its_whole_rate_over_time(chosen):
 
 
 @given(chosen=RATES)
-def test_what_was_spent_survives_a_crash_before_the_request_left(chosen):
+def test_what_was_spent_survives_a_crash_before_the_request_left(chosen: Rate) -> None:
     life = Life(chosen)
     life.plan(1000)
     life.wall_ms += 10**10
@@ -130,7 +133,7 @@ def test_what_was_spent_survives_a_crash_before_the_request_left(chosen):
     assert life.pace.available(life.now) == 0
 
 
-def test_a_bucket_waits_for_what_is_reserved_too():
+def test_a_bucket_waits_for_what_is_reserved_too() -> None:
     bucket = Pace(10, 1.0, None, 0.0)
     bucket.reserve(10)
     assert bucket.available(0.0) == 0
@@ -139,29 +142,29 @@ def test_a_bucket_waits_for_what_is_reserved_too():
     assert bucket.wait(0.0) == pytest.approx(1.0)
 
 
-def test_defaults_follow_the_contract():
+def test_defaults_follow_the_contract() -> None:
     assert rate(50) == Rate(50, 10)
     assert rate(3) == Rate(3, 1)
     assert limits(rate(50), Learnt(), 0.0) == (10, 40 / 60)
     assert limits(rate(50, 50), Learnt(), 0.0) == (50, 1 / 60)
 
 
-def test_a_429_pauses_for_a_minute_where_it_does_not_say_how_long():
+def test_a_429_pauses_for_a_minute_where_it_does_not_say_how_long() -> None:
     assert pace.throttled(Learnt(), 50, None, 100.0, 101.0).paused_until == 161.0
 
 
 @pytest.mark.parametrize(("said", "pause"), [(30.0, 30.0), (0.0, 1.0), (1e9, 3600.0)])
-def test_a_retry_after_is_kept_within_bounds(said, pause):
+def test_a_retry_after_is_kept_within_bounds(said: float, pause: float) -> None:
     assert pace.throttled(Learnt(), 50, said, 100.0, 100.0).paused_until == 100.0 + pause
 
 
-def test_the_budget_is_halved_by_a_429():
+def test_the_budget_is_halved_by_a_429() -> None:
     learnt = pace.throttled(Learnt(), 50, None, 0.0, 0.0)
     assert pace.budget(learnt, 50, 0.0) == 25
     assert limits(rate(50), learnt, 0.0) == (5, 20 / 60)
 
 
-def test_the_budget_is_not_below_what_was_answered_2xx_in_the_minute_before():
+def test_the_budget_is_not_below_what_was_answered_2xx_in_the_minute_before() -> None:
     learnt = Learnt()
     for second in range(100):
         learnt = pace.answered(learnt, float(second))
@@ -173,7 +176,7 @@ def test_the_budget_is_not_below_what_was_answered_2xx_in_the_minute_before():
     assert pace.budget(pace.throttled(learnt, 50, None, 40.0, 40.0), 50, 40.0) == 40
 
 
-def test_the_budget_never_falls_below_one_and_then_the_burst_is_one():
+def test_the_budget_never_falls_below_one_and_then_the_burst_is_one() -> None:
     learnt, now = Learnt(), 0.0
     for _ in range(20):
         learnt = pace.throttled(learnt, 50, None, now, now)
@@ -182,7 +185,7 @@ def test_the_budget_never_falls_below_one_and_then_the_burst_is_one():
     assert limits(rate(50), learnt, now) == (1, 1 / 60)
 
 
-def test_each_minute_without_a_429_gives_back_a_tenth_of_the_rate():
+def test_each_minute_without_a_429_gives_back_a_tenth_of_the_rate() -> None:
     learnt = pace.throttled(Learnt(), 50, None, 0.0, 0.0)
     assert [pace.budget(learnt, 50, t) for t in (59.9, 60.0, 120.0, 299.0, 300.0, 9999.0)] == [
         25,
@@ -194,7 +197,7 @@ def test_each_minute_without_a_429_gives_back_a_tenth_of_the_rate():
     ]
 
 
-def test_429s_to_requests_that_had_left_before_the_pause_count_once():
+def test_429s_to_requests_that_had_left_before_the_pause_count_once() -> None:
     learnt = pace.throttled(Learnt(), 50, None, 10.0, 11.0)
     learnt = pace.throttled(learnt, 50, 90.0, 10.5, 12.0)
     assert learnt.budget == 25
@@ -204,11 +207,11 @@ def test_429s_to_requests_that_had_left_before_the_pause_count_once():
 
 
 @given(before=st.floats(1, 50), at=st.floats(0, 1000))
-def test_the_budget_only_grows_between_429s(before, at):
+def test_the_budget_only_grows_between_429s(before: float, at: float) -> None:
     learnt = Learnt(budget=before, since=0.0)
     assert before <= pace.budget(learnt, 50, at) <= pace.budget(learnt, 50, at + 60) <= 50
 
 
-def test_the_shared_bucket_of_the_address_stays_below_700_a_minute():
+def test_the_shared_bucket_of_the_address_stays_below_700_a_minute() -> None:
     capacity, per_second = limits(rate(pace.ADDRESS_PER_MINUTE), Learnt(), 0.0)
     assert capacity + per_second * 60 < 700

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 from doors import DOORS, EVENT, Client, open_bridge
 from mcp_ilert.cli.openapi import commands
+from mcp_ilert.config import Secret, Token
 from mcp_ilert.web.openapi import document
-from rules import Text, Token
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_the_page_shows_the_state_and_takes_nothing_from_elsewhere(bridge,
 
 async def test_the_counters_are_for_holders_of_a_token_where_there_are_tokens():
     async with (
-        open_bridge(tokens=[Token("boss", Text("b"), role="operator")]) as bridge,
+        open_bridge(tokens=[Token("boss", Secret("b"), role="operator")]) as bridge,
         Client(bridge.port, http2=True) as client,
     ):
         assert b"Dead letters" not in (await client.send("GET", "/")).body

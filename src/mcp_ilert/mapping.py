@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from mcp_ilert._fast.mapping import FIELD, LABEL, LITERAL, Rule, Table
+from mcp_ilert.config import parse_template
 from mcp_ilert.errors import InvalidEventError
 from mcp_ilert.events import DROP, KIND_OF_STATUS, Entry, Event, Severity
 
@@ -89,7 +90,7 @@ class Mapper:
     """What the configuration makes of an event. Replaced whole on a reload."""
 
     def __init__(self, rules: Rules) -> None:
-        parts = template_parts(rules.mapping.alert_key)
+        parts = _parts(rules.mapping.alert_key)
         self.key_fallbacks = 0
         """Events so far that lacked a field of the template, and got {mcp_id} as their key."""
         self._names_severity = (FIELD, "severity") in parts
@@ -187,24 +188,9 @@ def _route(route: RouteRules) -> Route:
     )
 
 
-_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-
-
-def template_parts(template: str) -> tuple[tuple[int, str], ...]:
-    """`{source}/{labels.host}` → what stands where; the configuration has been checked by then."""
-    parts: list[tuple[int, str]] = []
-    end = 0
-    for match in _PLACEHOLDER.finditer(template):
-        if match.start() > end:
-            parts.append((LITERAL, template[end : match.start()]))
-        parts.append(_placeholder(match.group(1)))
-        end = match.end()
-    if end < len(template):
-        parts.append((LITERAL, template[end:]))
-    return tuple(parts)
-
-
-def _placeholder(name: str) -> tuple[int, str]:
-    if name.startswith("labels."):
-        return LABEL, name.removeprefix("labels.")
-    return FIELD, name
+def _parts(template: str) -> tuple[tuple[int, str], ...]:
+    """The template as the table reads it: what stands where."""
+    return tuple(
+        (LITERAL, part) if isinstance(part, str) else (LABEL if part.label else FIELD, part.name)
+        for part in parse_template(template)
+    )

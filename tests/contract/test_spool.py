@@ -412,3 +412,25 @@ async def test_what_is_over_is_forgotten_by_and_by(world: World) -> None:
     world.clock.forward(11)
     await world.spool.records()
     assert kept() == {"open"}
+
+
+async def test_a_dead_letter_is_never_forgotten(world: World) -> None:
+    await world.put(entry("A"))
+    await world.send(DeadByRejection(400, "no"))
+    world.clock.forward(40 * 86_400)
+    await world.spool.records()
+    assert (await world.spool.change(Replay(None), world.clock())).events == 1
+    assert (await world.send()).key == "evt-1"
+
+
+async def test_probes_go_round_all_lanes(world: World) -> None:
+    await world.put(*(entry("A", key) for key in "abc"))
+    probed = []
+    for _ in range(6):
+        leased = await world.spool.lease([Want("default", 1, 1, probe=True)], {}, world.clock())
+        (delivery,) = leased.deliveries
+        probed.append(delivery.key)
+        world.clock.forward(10)
+        again = Again(due_ms=world.clock() + 5_000, attempts=0, rejections=0, certain=True)
+        await world.settle(delivery, again)
+    assert "".join(probed) == "abcabc"

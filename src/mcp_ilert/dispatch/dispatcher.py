@@ -44,7 +44,7 @@ class _Life:
 class Dispatcher:
     """Sends what waits in the spool to its targets. It owns the targets: it closes those it is done with."""
 
-    def __init__(  # noqa: PLR0917 - its parts are handed in
+    def __init__(
         self,
         spool: Spool,
         targets: Mapping[str, Target],

@@ -71,7 +71,7 @@ def backoff(n: int, rules: Rules, random: Chance) -> float:
     return random() * min(rules.max_interval, rules.base_interval * 2.0 ** min(n, _EXPONENT_AT_MOST))
 
 
-def decide(  # noqa: PLR0917 - pure: all that it judges by
+def decide(
     outcome: Outcome, delivery: Delivery, state: TargetState, rules: Rules, at: Moment, random: Chance
 ) -> Verdict:
     """What to do with the delivery, and what to think of its target from now on."""
@@ -80,6 +80,9 @@ def decide(  # noqa: PLR0917 - pure: all that it judges by
             return _unavailable(outcome, delivery, state, rules, at, random)
         case Refused():
             return _refused(outcome.status, delivery, _reached(state), rules, at)
+        case Rejected(status=0):  # never sent, so it says nothing of the target
+            state = msgspec.structs.replace(state, breaker=breaker.resumed(state.breaker, at.now))
+            return _rejected(outcome, delivery, state, at, backoff(delivery.rejections, rules, random))
         case Suspect() if park.suspicious(state.park, outcome.status, _lane(delivery), probe=delivery.probe):
             return _refused(outcome.status, delivery, _reached(state), rules, at)
         case _:
@@ -150,7 +153,7 @@ def _rejected(
     return Verdict(again, state, Reason.REJECTED)
 
 
-def _unavailable(  # noqa: PLR0917 - as decide
+def _unavailable(
     outcome: Unavailable, delivery: Delivery, state: TargetState, rules: Rules, at: Moment, random: Chance
 ) -> Verdict:
     delay: Callable[[int], float] = partial(backoff, rules=rules, random=random)

@@ -83,5 +83,8 @@ def decode(blob: bytes, now: float, wall_ms: int) -> Saved | None:
 
 
 def unparked(state: TargetState) -> TargetState:
-    """After a reload: the key may have been mended."""
-    return msgspec.structs.replace(state, park=park.resumed(state.park))
+    """After a reload: the key or the address may have been mended, so both may be tried at once."""
+    circuit = state.breaker
+    if isinstance(circuit, Open):
+        circuit = Open(circuit.failed, 0.0)
+    return msgspec.structs.replace(state, breaker=circuit, park=park.resumed(state.park))

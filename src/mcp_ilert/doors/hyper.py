@@ -14,8 +14,11 @@ import h2.events
 import h2.exceptions
 import h11
 import structlog
+import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Updated
+from hypercorn.protocol.events import EndBody, StreamClosed
+from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.h11 import H11Protocol
 
@@ -96,6 +99,8 @@ class Http2(H2Protocol):
         self._unfinished: set[int] = set()
         """Streams whose request has not ended."""
         self._resets = 0
+        self._ends: dict[int, trio.Event] = {}
+        """Set once the END_STREAM of an answer has been sent."""
 
     async def go_away(self) -> None:
         """Tell the client that no further stream will be taken."""
@@ -104,6 +109,20 @@ class Http2(H2Protocol):
             await self._flush()
         except h2.exceptions.ProtocolError:
             pass  # it has gone by itself
+
+    async def stream_send(self, event: StreamEvent) -> None:
+        """As Hypercorn's, but an answer's end is on the wire before its stream counts as closed.
+
+        Else a GOAWAY at the server's end could overtake it, and the client would take the answer for cut off.
+        """
+        if isinstance(event, EndBody):
+            self._ends[event.stream_id] = trio.Event()
+        elif isinstance(event, StreamClosed):
+            ended = self._ends.get(event.stream_id)
+            if ended is not None and event.stream_id in self.stream_buffers:
+                await ended.wait()
+            self._ends.pop(event.stream_id, None)
+        await super().stream_send(event)
 
     async def _handle_events(self, events: list[h2.events.Event]) -> None:
         for event in events:
@@ -147,7 +166,11 @@ class Http2(H2Protocol):
 
     async def _send_data(self, stream_id: int) -> None:
         await super()._send_data(stream_id)
-        if stream_id in self.stream_buffers or stream_id not in self._unfinished:
+        if stream_id in self.stream_buffers:
+            return
+        if stream_id in self._ends:
+            self._ends[stream_id].set()
+        if stream_id not in self._unfinished:
             return
         self._unfinished.discard(stream_id)
         try:

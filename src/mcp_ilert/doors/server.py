@@ -38,12 +38,6 @@ class Bounds(msgspec.Struct, frozen=True):
     per_address: int = 1_000
 
 
-class Statistics(msgspec.Struct, frozen=True):
-    """What a server has open."""
-
-    connections: int
-
-
 class Server:
     """One app on one port. `serve` runs it; `stop` ends it."""
 
@@ -88,10 +82,6 @@ class Server:
             await self._context.terminated.set()
             for connection in list(self._connections):
                 await connection.close_if_idle()
-
-    def statistics(self) -> Statistics:
-        """How it stands now."""
-        return Statistics(len(self._connections))
 
     def use_tls(self, tls: ssl.SSLContext | None) -> None:
         """Take this certificate from the next connection on (a reload)."""

@@ -18,6 +18,7 @@ from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
 RECOVER_SLICE = 500
+NEVER_MS = 1 << 62
 TERMS = (
     "accepted",
     "fanned_out",
@@ -236,7 +237,8 @@ class Engine:
             for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
                 if due_ms > now_ms:
                     break
-                self.shelf.remove([self.row(lane_id)])
+                row = self.row(lane_id)
+                self.store(row, target.id, row.lane, now_ms)
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -320,7 +322,7 @@ class Engine:
         forget = fate.forget_ms(
             lane, dedupe_ms=self.rules.dedupe_ms, remember_open_ms=self.rules.remember_open_ms
         )
-        if forget == 0:
+        if forget is not None and forget <= now_ms:
             return None
         ops = (lane.flying,) if lane.flying is not None else lane.waiting
         return Placement(
@@ -328,7 +330,7 @@ class Engine:
             min((op.severity for op in ops), default=Severity.LOW),
             lane.sent,
             min((op.first_ms for op in ops), default=0),
-            lane.due_ms if forget is None else forget,
+            _due_ms(lane, forget),
             len(lane.letters),
         )
 
@@ -338,3 +340,10 @@ class Engine:
         if row is None:
             raise LookupError(f"lane {lane_id} is not in the spool")
         return row
+
+
+def _due_ms(lane: Lane, forget: int | None) -> int:
+    """When something happens to the lane by itself; a lane that keeps letters waits for an operator."""
+    if forget is not None:
+        return forget
+    return lane.due_ms if lane.waiting else NEVER_MS

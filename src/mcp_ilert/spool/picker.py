@@ -11,6 +11,7 @@ from mcp_ilert.spool.rank import GRACE_MS, Pick, Turns, pick
 from mcp_ilert.spool.shelf import Shelf, TargetRow
 
 PROMOTE_SLICE = 256
+PROBE_ORDER = {Severity.CRITICAL: -(1 << 62), **GRACE_MS}
 
 
 class Candidate(NamedTuple):
@@ -45,16 +46,23 @@ class Picker:
             yield chosen.id
 
     def probe(self, *, dead: bool) -> Iterator[int]:
-        """One lane to learn from: the next ready one, else the one due soonest, else a dead one."""
-        ready = self._first({Severity.CRITICAL: 0}) or self._first(GRACE_MS)
-        if ready is not None:
-            yield ready.id
-            return
-        soonest = [i for i, _ in self._shelf.soonest(State.BACKOFF, self._target.id, 1)]
-        if not soonest and dead:
-            revivable = self._shelf.soonest(State.DEAD, self._target.id, 1)
-            soonest = [i for i, due_ms in revivable if due_ms <= self._now_ms]
-        yield from soonest
+        """One lane to learn from, each time another: one never sent, else the one tried longest ago.
+
+        So a few events that the target cannot digest do not keep a circuit open.
+        """
+        shelf, target = self._shelf, self._target.id
+        unsent = min(self._candidates(PROBE_ORDER, sent=(False,), newest=False), default=None)
+        tried = shelf.tried(target)
+        backed_off = shelf.soonest(State.BACKOFF, target, 1)
+        revivable = shelf.soonest(State.DEAD, target, 1) if dead else ()
+        if unsent is not None:
+            yield unsent.id
+        elif tried is not None:
+            yield tried
+        elif backed_off:
+            yield backed_off[0][0]
+        elif revivable and revivable[0][1] <= self._now_ms:
+            yield revivable[0][0]
 
     def _other(self, kind: Pick) -> Candidate | None:
         if kind is Pick.OLDEST:

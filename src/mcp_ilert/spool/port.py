@@ -19,7 +19,7 @@ class Want(msgspec.Struct, frozen=True):
     revive: int = 0
     """Lanes dead by outage, oldest first, to be made alive before choosing."""
     probe: bool = False
-    """One token for one lane, by rank, but any will do: a ready lane, else the one due soonest, else, where
+    """One token for one lane, each time another: one never sent, else the one tried longest ago, else, where
     `probe_dead`, the oldest that is dead by outage and may be revived."""
     probe_dead: bool = False
 

@@ -68,6 +68,9 @@ WHERE state = ? AND state IN (1, 2, 3) AND target = ? AND severity = ? AND sent 
 -- name: any_alive
 SELECT 1 FROM lane INDEXED BY lane_rank WHERE state = ? AND state IN (1, 2, 3) AND target = ? LIMIT 1;
 
+-- name: tried
+SELECT id FROM lane INDEXED BY lane_tried WHERE state = 1 AND sent = 1 AND target = ? ORDER BY due LIMIT 1;
+
 -- name: soonest
 SELECT id, due FROM lane INDEXED BY lane_due
 WHERE state = ? AND state IN (0, 2, 4) AND target = ? ORDER BY due LIMIT ?;

@@ -70,6 +70,9 @@ class Shelf(Protocol):
     def alive(self, state: State, target: int) -> bool:
         """Whether any lane of the target is in this state (READY, BACKOFF or LEASED)."""
 
+    def tried(self, target: int) -> int | None:
+        """Of the ready lanes that have been sent before, the one that was due first."""
+
     def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
         """The lanes in this state (IDLE, BACKOFF or DEAD) whose time comes first: (id, due_ms)."""
 

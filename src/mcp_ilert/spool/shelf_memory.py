@@ -94,6 +94,10 @@ class MemoryShelf:
     def alive(self, state: State, target: int) -> bool:
         return any(True for _ in self._where(state, target))
 
+    def tried(self, target: int) -> int | None:
+        found = [(p.due_ms, lane_id) for lane_id, p in self._where(State.READY, target) if p.sent]
+        return min(found)[1] if found else None
+
     def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
         found = sorted((p.due_ms, lane_id) for lane_id, p in self._where(state, target))
         return [(lane_id, due_ms) for due_ms, lane_id in found[:limit]]

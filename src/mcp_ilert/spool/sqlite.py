@@ -217,6 +217,11 @@ class SqliteShelf:
     def alive(self, state: State, target: int) -> bool:
         return self._one("any_alive", state, target) is not None
 
+    def tried(self, target: int) -> int | None:
+        for (lane_id,) in self.connection.execute(self._sql["tried"], (target,)):
+            return int(lane_id)
+        return None
+
     def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
         return list(self.connection.execute(self._sql["soonest"], (state, target, limit)))
 

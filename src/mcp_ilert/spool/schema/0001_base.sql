@@ -55,3 +55,5 @@ CREATE INDEX lane_hash ON lane (hash);
 CREATE INDEX lane_rank ON lane (state, target, severity, sent, oldest) WHERE state IN (1, 2, 3);
 -- What happens by itself at a time.
 CREATE INDEX lane_due ON lane (state, target, due) WHERE state IN (0, 2, 4);
+-- Ready lanes that have been sent before, the one tried longest ago first: whose turn a probe is.
+CREATE INDEX lane_tried ON lane (target, due) WHERE state = 1 AND sent = 1;
