@@ -241,7 +241,7 @@ async def test_a_spool_that_is_not_there_is_a_clear_line(spool: Path, args: tupl
     assert code == 1
     assert str(spool) in err
     assert err.count("\n") == 1
-    assert not spool.exists()  # noqa: ASYNC240 - a look, nothing waits for it
+    assert not spool.exists()
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from mcp_ilert.cli.demo import EXAMPLE, curl_line
 from mcp_ilert.cli.demoing.log import DemoLog, attempt
+from mcp_ilert.cli.demoing.screen import steps
 from mcp_ilert.cli.demoing.storm import EVENTS, KEYS, batches, storm
 from mcp_ilert.cli.demoing.view import line, picture, summary_line
 from mcp_ilert.decode.native import decode_event
@@ -212,6 +213,17 @@ def test_the_log_keeps_the_last_and_knows_how_many_there_were() -> None:
     assert [made.events for made in log.since(297)] == [297, 298, 299]
     assert len(log.since(0)) == 200
     assert log.since(300) == []
+
+
+def test_the_last_fifth_of_a_storm_is_told_when_its_time_is_known() -> None:
+    log = DemoLog()
+    assert steps(log) == 0
+    log.storm_total, log.storm_sent = 5_000, 2_500
+    assert steps(log) == 2
+    log.storm_sent = 5_000
+    assert steps(log) == 4
+    log.storm_seconds = 1.0
+    assert steps(log) == 5
 
 
 def test_the_storm_is_valid_and_as_large_as_told() -> None:

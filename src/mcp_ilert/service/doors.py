@@ -1,5 +1,6 @@
 """The ports of the bridge: the doors for events, and Prometheus' own."""
 
+import socket
 import ssl
 
 import trio
@@ -11,10 +12,12 @@ from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.server import Bounds, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
+from mcp_ilert.errors import StartError
 from mcp_ilert.service.service import Service
 from mcp_ilert.web.app import bridge_app, metrics_app
 from mcp_ilert.web.base import use_limits
 
+Sockets = list[socket.socket]
 METRICS_BOUNDS = Bounds(connections=100, per_address=100)
 
 
@@ -27,8 +30,14 @@ class Doors:
         self._closed = trio.Event()
         tls = tls_of(settings)
         self._app = _app(service)
-        self._server = _event_server(settings, self._app, tls)
-        self._metrics = _metrics_server(service)
+        sockets, for_metrics = _bound(settings)
+        deadlines = Deadlines(head=settings.listen.read_timeout_seconds)
+        self._server = Server(self._app, sockets, tls=tls, bounds=bounds_of(settings), deadlines=deadlines)
+        self._metrics = (
+            Server(metrics_app(service.metrics.exposition), for_metrics, bounds=METRICS_BOUNDS)
+            if for_metrics
+            else None
+        )
         service.url = _url(self._server, secure=tls is not None)
         service.metrics_url = _url(self._metrics, secure=False) if self._metrics else None
 
@@ -82,20 +91,19 @@ def _app(service: Service) -> QuartTrio:
     )
 
 
-def _event_server(settings: Settings, app: QuartTrio, tls: ssl.SSLContext | None) -> Server:
-    listen = settings.listen
-    sockets = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
-    deadlines = Deadlines(head=listen.read_timeout_seconds)
-    return Server(app, sockets, tls=tls, bounds=bounds_of(settings), deadlines=deadlines)
-
-
-def _metrics_server(service: Service) -> Server | None:
-    metrics = service.settings.metrics
+def _bound(settings: Settings) -> tuple[Sockets, Sockets]:
+    """The sockets of the doors and of the metrics (none where these are off): both, or neither is left open."""
+    listen, metrics = settings.listen, settings.metrics
+    doors = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
     if not metrics.enabled:
-        return None
+        return doors, []
     keys = ("metrics.listen_address", "metrics.listen_port")
-    sockets = listening_sockets(metrics.listen_address, metrics.listen_port, keys=keys)
-    return Server(metrics_app(service.metrics.exposition), sockets, bounds=METRICS_BOUNDS)
+    try:
+        return doors, listening_sockets(metrics.listen_address, metrics.listen_port, keys=keys)
+    except StartError:
+        for sock in doors:
+            sock.close()
+        raise
 
 
 def _url(server: Server, *, secure: bool) -> str:

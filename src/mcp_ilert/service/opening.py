@@ -50,12 +50,12 @@ async def open_service(
     async with open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe) as spool:
         metrics.watch(spool.counts, oldest_at(path, now_ms))
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
-        doors = Doors(service)
         targets = targets_of(settings, mapper, attempted)
         metrics.use_targets(targets)
         await spool.change(Retarget(tuple(targets)), now_ms())
         waker.dispatcher = dispatcher = Dispatcher(spool, targets, settings, metrics, now_ms, draw)
         service.begin(dispatcher, targets)
+        doors = Doors(service)  # before anything is sent: a port may be taken
         async with trio.open_nursery() as nursery:
             nursery.start_soon(dispatcher.run)
             await nursery.start(doors.serve, settings.delivery.shutdown_grace_seconds)

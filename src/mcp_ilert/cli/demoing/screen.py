@@ -42,11 +42,18 @@ async def _write(log: DemoLog) -> None:
         for made in log.since(seen):
             click.echo(line(made))
         seen = log.made
-        step = log.storm_sent * 5 // (log.storm_total or 1)
+        step = steps(log)
         if step > told:
             told = step
             click.echo(storm_line(log))
         await trio.sleep(REFRESH_SECONDS)
+
+
+def steps(log: DemoLog) -> int:
+    """How many fifths of the storm are sent; the last one only once its time is known."""
+    if log.storm_seconds is not None:
+        return 5
+    return min(4, log.storm_sent * 5 // (log.storm_total or 1))
 
 
 def tokens(service: Service) -> int:
