@@ -107,6 +107,8 @@ class Delivery(msgspec.Struct, frozen=True):
     """How often the lane has been revived by itself from an outage death; 0 for an ordinary lane."""
     probe: bool = False
     """Sent to learn whether the target or the key works again; costs no attempt."""
+    digest: bool = False
+    """Ours, not an event: it stands for lanes that wait in a digest, `count` of them."""
 
 
 # What came of one attempt ---------------------------------------------------------------------------------------
@@ -233,6 +235,8 @@ class Counts(msgspec.Struct, frozen=True):
     """Lanes in which something waits (dead ones not counted)."""
     inbox: int = 0
     """Events in the inbox, not folded yet; part of pending."""
+    undigested: int = 0
+    """Events that have left a digest, which `digested` does not have any more; no term of the law."""
 
     def error(self) -> int:
         """Left side minus right side of the law: 0 when it holds."""

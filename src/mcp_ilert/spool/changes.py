@@ -8,7 +8,7 @@ from mcp_ilert.events import DROP
 from mcp_ilert.spool import fate
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lane import Lane, Op, Remote, fold
-from mcp_ilert.spool.port import Change, Drop, Pause, Replay, Retarget, ReturnRefused
+from mcp_ilert.spool.port import Change, Drop, Gather, Pause, Replay, Retarget, ReturnRefused
 from mcp_ilert.spool.shelf import Row
 
 SLICE = 200
@@ -35,6 +35,8 @@ def step(engine: Engine, change: Change, cursor: int, now_ms: int) -> Step:
             return Step(0)
         case Retarget():
             return _retarget(engine, change, cursor, now_ms)
+        case Gather():
+            return Step(engine.digests.gather(engine.target(change.target).id, now_ms))
 
 
 def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
@@ -48,8 +50,9 @@ def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
         following = cursor + SLICE if len(change.keys) > cursor + SLICE else None
     events = 0
     for row in rows:
-        made = fate.replay(row.lane, force=change.force, cancel_resolved=engine.rules.cancel_resolved)
-        events += row.lane.dead_count() - made.lane.dead_count()
+        lane = _own(engine, row.lane, now_ms) if row.lane.letters else row.lane
+        made = fate.replay(lane, force=change.force, cancel_resolved=engine.rules.cancel_resolved)
+        events += lane.dead_count() - made.lane.dead_count()
         engine.apply(row, made, now_ms)
     return Step(events, following)
 
@@ -60,15 +63,21 @@ def lane_key(key: str) -> str:
 
 
 def lanes_of(engine: Engine, key: str) -> Sequence[Row]:
-    """The lanes of one key, at every target."""
-    return engine.shelf.find((lane_key(key),)).get(lane_key(key), ())
+    """The lanes of one key, at every target; a digest's own lane is nobody's."""
+    rows = engine.shelf.find((lane_key(key),)).get(lane_key(key), ())
+    return [row for row in rows if row.lane.gathers is None]
+
+
+def _own(engine: Engine, lane: Lane, now_ms: int) -> Lane:
+    """The lane outside of any digest: what an operator does to it is about it alone."""
+    return engine.digests.leave(lane, now_ms) if lane.member else lane
 
 
 def _drop(engine: Engine, change: Drop, now_ms: int) -> Step:
     events = 0
     for row in lanes_of(engine, change.key):
         if change.target is None or engine.name_of(row.target) == change.target:
-            lane, dropped = fate.drop(row.lane)
+            lane, dropped = fate.drop(_own(engine, row.lane, now_ms))
             engine.count("dropped_by_operator", dropped)
             engine.store(row, row.target, lane, now_ms)
             events += dropped
@@ -81,10 +90,9 @@ def _return_refused(engine: Engine, change: ReturnRefused, cursor: int, now_ms: 
     events = 0
     for row in map(engine.row, ids):
         if row.target == target:
-            made = fate.return_refused(
-                row.lane, change.statuses, cancel_resolved=engine.rules.cancel_resolved
-            )
-            events += row.lane.dead_count() - made.lane.dead_count()
+            lane = _own(engine, row.lane, now_ms)
+            made = fate.return_refused(lane, change.statuses, cancel_resolved=engine.rules.cancel_resolved)
+            events += lane.dead_count() - made.lane.dead_count()
             engine.apply(row, made, now_ms)
     return Step(events, ids[-1] if len(ids) == SLICE else None)
 
@@ -96,10 +104,12 @@ def _retarget(engine: Engine, change: Retarget, cursor: int, now_ms: int) -> Ste
     those that stay. Nothing but the lanes of gone targets is looked at, so a start does not read the backlog.
     """
     gone = [t.id for name, t in engine.targets().items() if name not in change.targets]
+    if engine.digests.dissolve(gone, now_ms):
+        return Step(0, cursor)
     ids = engine.shelf.waiting_at(gone, SLICE, cursor)
     events = 0
     for row in map(engine.row, ids):
-        if row.lane.remote in (Remote.NONE, Remote.CLOSED):
+        if row.lane.remote in (Remote.NONE, Remote.CLOSED) and row.lane.gathers is None:
             events += _move(engine, row, now_ms)
         else:
             cursor += 1
@@ -123,7 +133,7 @@ def _move(engine: Engine, row: Row, now_ms: int) -> int:
 
 def _fold_moved(engine: Engine, key: str, op: Op, target: int, now_ms: int) -> None:
     row = next((r for r in lanes_of(engine, key) if r.target == target), None)
-    lane = row.lane if row is not None else Lane(key)
+    lane = _own(engine, row.lane, now_ms) if row is not None else Lane(key)
     lane = msgspec.structs.replace(lane, seq=lane.seq + 1, dead=False, revivals=0)
     folded = fold(
         lane, msgspec.structs.replace(op, seq=lane.seq), cancel_resolved=engine.rules.cancel_resolved

@@ -4,12 +4,15 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate
+from mcp_ilert.spool.digest import leaves_with, mark
+from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.lane import Lane, Remote, State, arrive
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
@@ -25,8 +28,10 @@ TERMS = (
     "delivered",
     "coalesced",
     "cancelled",
+    "digested",
     "dropped_by_route",
     "dropped_by_operator",
+    "undigested",
 )
 
 Changed = tuple[Row | None, int, Lane]
@@ -42,6 +47,7 @@ class Engine:
         self.tail: deque[tuple[int, list[Entry]]] = deque()
         self.touched: set[int] = set()
         """Targets at which something became ready since `take_touched`."""
+        self.digests = Digests(self)
         self.load()
 
     def load(self) -> None:
@@ -52,13 +58,18 @@ class Engine:
         self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
         self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
         self._seq = self.tail[-1][0] if self.tail else 0
+        self._lanes = {t.id: t.lanes for t in self._targets.values()}
+        self.digests.load()
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
         return Counts(**self._terms)
 
     def save(self) -> None:
-        """Write the ledger; the last act of each transaction."""
+        """Write the ledger and the targets' numbers of lanes; the last act of each transaction."""
+        for target in tuple(self._targets.values()):
+            if target.lanes != self._lanes[target.id]:
+                self._save_target(msgspec.structs.replace(target, lanes=self._lanes[target.id]))
         self.shelf.save_ledger(self.counts())
 
     def take_touched(self) -> frozenset[str]:
@@ -105,20 +116,21 @@ class Engine:
         found = self.shelf.find(tuple(by_key))
         changed: list[Changed] = []
         for key, group in by_key.items():
-            changed += self._fold_key({row.target: row for row in found.get(key, ())}, group)
+            rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
+            changed += self._fold_key(rows, group, now_ms)
         self._store_all(changed, now_ms)
 
-    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry]) -> Iterator[Changed]:
+    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
         lanes = {target: row.lane for target, row in rows.items()}
         self._terms["pending"] -= len(group)
         for entry in group:
-            self._fold_entry(entry, lanes)
+            self._fold_entry(entry, lanes, now_ms)
         for target, lane in lanes.items():
             row = rows.get(target)
             if row is None or row.lane is not lane:
                 yield row, target, lane
 
-    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane]) -> None:
+    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
         targets = self._targets_of(entry, lanes)
         if not targets:
             self._terms["dropped_by_route"] += 1
@@ -126,6 +138,11 @@ class Engine:
         self._terms["fanned_out"] += len(targets) - 1
         for target in targets:
             lane = lanes.get(target) or self._new_lane(entry)
+            if lane.member:
+                lane = self.digests.arrive(lane, entry, now_ms)
+                if not leaves_with(entry, self.rules.digest_below):
+                    lanes[target] = lane
+                    continue
             folded = arrive(
                 lane, entry, dedupe_ms=self.rules.dedupe_ms, cancel_resolved=self.rules.cancel_resolved
             )
@@ -150,8 +167,15 @@ class Engine:
         first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
         found = self.shelf.find(tuple(first))
         return [
-            entry for key, entry in first.items() if not any(row.lane.pending() for row in found.get(key, ()))
+            entry
+            for key, entry in first.items()
+            if not any(self._has_place(row.lane, entry) for row in found.get(key, ()))
         ]
+
+    def _has_place(self, lane: Lane, entry: Entry) -> bool:
+        if lane.member:
+            return not leaves_with(entry, self.rules.digest_below)
+        return lane.pending() > 0
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -164,14 +188,20 @@ class Engine:
             target = self.target(want.target)
             picker = Picker(self.shelf, target, now_ms)
             self._revive(target, want.revive, now_ms)
-            chosen = picker.probe(dead=want.probe_dead) if want.probe else picker.choose(want)
+            divert = self._diverter(now_ms) if want.digest else _nothing_diverted
+            chosen = picker.probe(dead=want.probe_dead) if want.probe else picker.choose(want, divert)
             for lane_id in chosen:  # one by one: the choice follows what was taken
                 delivery = self._take(lane_id, target.name, now_ms, probe=want.probe)
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
-            agenda[target.name] = picker.agenda()
+            agenda[target.name] = msgspec.structs.replace(
+                picker.agenda(), backlog=self._lanes[target.id], digested=picker.diverted
+            )
         return Leased(tuple(deliveries), agenda)
+
+    def _diverter(self, now_ms: int) -> Callable[[int], bool]:
+        return lambda lane_id: self.digests.take(self.row(lane_id), now_ms)
 
     def _revive(self, target: TargetRow, limit: int, now_ms: int) -> None:
         for lane_id, due_ms in self.shelf.soonest(State.DEAD, target.id, limit) if limit > 0 else ():
@@ -187,20 +217,22 @@ class Engine:
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
+        gathers = lane.gathers
         return Delivery(
             lease=row.id,
             target=target,
             key=lane.key,
             kind=op.kind,
             severity=op.severity,
-            payload=op.payload,
-            count=op.count,
+            payload=op.payload if gathers is None else payload(gathers, lane.key, op.kind),
+            count=op.count if gathers is None else max(1, gathers.members()),
             first_ms=op.first_ms,
             last_ms=op.last_ms,
             attempts=lane.attempts,
             rejections=lane.rejections,
             revivals=lane.revivals,
             probe=probe,
+            digest=gathers is not None,
         )
 
     def settle(self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int) -> Settled:
@@ -210,6 +242,9 @@ class Engine:
         for settlement in settlements:
             row = self.shelf.get(settlement.lease)
             if row is None or row.lane.flying is None:
+                continue
+            if row.lane.gathers is not None:
+                self.digests.settle(row, settlement, now_ms)
                 continue
             made = fate.settle(
                 row.lane,
@@ -227,6 +262,9 @@ class Engine:
         ids = self.shelf.leased(RECOVER_SLICE)
         for lane_id in ids:
             row = self.row(lane_id)
+            if row.lane.gathers is not None:
+                self.digests.recover(row, now_ms)
+                continue
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
             self.apply(row, made, now_ms)
         return len(ids) == RECOVER_SLICE
@@ -238,6 +276,8 @@ class Engine:
                 if due_ms > now_ms:
                     break
                 row = self.row(lane_id)
+                if row.lane.member:
+                    self.digests.forget(row.lane, now_ms)
                 self.store(row, target.id, row.lane, now_ms)
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
@@ -249,6 +289,7 @@ class Engine:
             target = self.shelf.add_target(name)
             self._targets[name] = target
             self._names[target.id] = name
+            self._lanes[target.id] = 0
         return target
 
     def targets(self) -> Mapping[str, TargetRow]:
@@ -296,7 +337,7 @@ class Engine:
         saves: list[tuple[Row, Placement]] = []
         removes: list[Row] = []
         for row, target, lane in changed:
-            self._count_change(row.lane if row is not None else None, lane)
+            self._count_change(row.lane if row is not None else None, lane, target)
             placement = self._placement(lane, now_ms)
             if placement is None:
                 removes += [row] if row is not None else []
@@ -311,10 +352,11 @@ class Engine:
         self.shelf.save(saves)
         self.shelf.remove(removes)
 
-    def _count_change(self, before: Lane | None, after: Lane) -> None:
+    def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
         pending, waited = after.pending(), before.pending() if before is not None else 0
         self._terms["pending"] += pending - waited
         self._terms["lanes"] += (pending > 0) - (waited > 0)
+        self._lanes[target] += (pending > 0) - (waited > 0)
         self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
@@ -332,6 +374,7 @@ class Engine:
             min((op.first_ms for op in ops), default=0),
             _due_ms(lane, forget),
             len(lane.letters),
+            mark(lane),
         )
 
     def row(self, lane_id: int) -> Row:
@@ -340,6 +383,10 @@ class Engine:
         if row is None:
             raise LookupError(f"lane {lane_id} is not in the spool")
         return row
+
+
+def _nothing_diverted(_lane_id: int) -> bool:
+    return False
 
 
 def _due_ms(lane: Lane, forget: int | None) -> int:

@@ -197,6 +197,10 @@ def drop(lane: Lane) -> tuple[Lane, int]:
 
 def forget_ms(lane: Lane, *, dedupe_ms: int, remember_open_ms: int) -> int | None:
     """When an idle lane may be forgotten; None while anything of it is kept."""
+    if lane.member:
+        return lane.member_ms + remember_open_ms
+    if lane.gathers is not None and lane.gathers.members():
+        return None
     if lane.waiting or lane.flying is not None or lane.letters or lane.returning:
         return None
     if lane.remote in (Remote.OPEN, Remote.UNKNOWN):

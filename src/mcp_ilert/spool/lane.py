@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from mcp_ilert.events import Entry, Kind, Severity
+from mcp_ilert.spool.gathering import Gathering
 
 
 class Remote(IntEnum):
@@ -91,12 +92,18 @@ class Lane(msgspec.Struct, frozen=True, array_like=True):
     """When that operation was delivered."""
     settled_ms: int = 0
     """When a request of the lane last ended, however."""
+    member: int = 0
+    """The lane of the digest that stands for what waits here (digest.py); 0 where none does."""
+    member_ms: int = 0
+    """When something last happened to the lane as a member."""
+    gathers: Gathering | None = None
+    """In the lane of a digest: what it stands for. Such a lane is ours: nothing in it counts as an event."""
 
     def state(self, now_ms: int) -> State:
         """Where the lane stands at `now_ms`."""
         if self.flying is not None:
             return State.LEASED
-        if not self.waiting:
+        if not self.waiting or self.member:
             return State.IDLE
         if self.dead:
             return State.DEAD
@@ -112,11 +119,15 @@ class Lane(msgspec.Struct, frozen=True, array_like=True):
 
     def pending(self) -> int:
         """Events that wait alive or are in flight."""
+        if self.member or self.gathers is not None:
+            return 0
         waiting = 0 if self.dead else len(self.waiting)
         return waiting + len(self.returning) + (self.flying is not None)
 
     def dead_count(self) -> int:
         """Events that are dead letters, by outage or by rejection."""
+        if self.gathers is not None:
+            return 0
         return len(self.letters) + (len(self.waiting) if self.dead else 0)
 
     def concerns(self) -> bool:

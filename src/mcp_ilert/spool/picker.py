@@ -1,6 +1,6 @@
 """Chooses lanes of one target for its tokens: the rank of rank.py, put to the shelf's indexes."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from mcp_ilert.spool.rank import GRACE_MS, Pick, Turns, pick
 from mcp_ilert.spool.shelf import Shelf, TargetRow
 
 PROMOTE_SLICE = 256
+DIVERT_SLICE = 200
 PROBE_ORDER = {Severity.CRITICAL: -(1 << 62), **GRACE_MS}
 
 
@@ -30,17 +31,25 @@ class Picker:
         self._target = target
         self._now_ms = now_ms
         self.turns: Turns = target.turns
+        self.diverted = 0
         shelf.promote(target.id, now_ms, PROMOTE_SLICE)
 
-    def choose(self, want: Want) -> Iterator[int]:
-        """The lanes for up to `want.tokens` tokens, at most `want.others` of them not critical."""
-        others = want.others
-        for _ in range(want.tokens):
+    def choose(self, want: Want, divert: Callable[[int], bool]) -> Iterator[int]:
+        """The lanes for up to `want.tokens` tokens, at most `want.others` of them not critical.
+
+        A chosen lane that `divert` takes elsewhere costs nothing; so many, and no more, go in one choosing.
+        """
+        tokens, others = want.tokens, want.others
+        while tokens > 0 and self.diverted < DIVERT_SLICE:
             critical = self._first({Severity.CRITICAL: 0})
             kind, turns = pick(self.turns, critical_waits=critical is not None, only_critical=others < 1)
             chosen = critical if kind is Pick.CRITICAL else self._other(kind)
             if chosen is None:
                 return
+            if divert(chosen.id):
+                self.diverted += 1
+                continue
+            tokens -= 1
             others -= chosen.severity is not Severity.CRITICAL
             self.turns = turns
             yield chosen.id

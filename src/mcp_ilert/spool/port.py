@@ -6,7 +6,8 @@ from typing import Protocol
 
 import msgspec
 
-from mcp_ilert.events import Counts, Delivery, Entry, Settlement
+from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
+from mcp_ilert.spool.gathering import Brief
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -22,6 +23,8 @@ class Want(msgspec.Struct, frozen=True):
     """One token for one lane, each time another: one never sent, else the one tried longest ago, else, where
     `probe_dead`, the oldest that is dead by outage and may be revived."""
     probe_dead: bool = False
+    digest: bool = False
+    """A storm is on: a lane that a digest may stand for is put there in place of being sent."""
 
 
 class Agenda(msgspec.Struct, frozen=True):
@@ -35,6 +38,10 @@ class Agenda(msgspec.Struct, frozen=True):
     """When the next lane that is dead by outage may be revived; None where there is none."""
     waiting: bool = False
     """Whether anything at all waits alive (ready, backed off or leased)."""
+    backlog: int = 0
+    """Lanes in which something waits alive or is in flight, digests not counted."""
+    digested: int = 0
+    """Lanes that this lease put into digests."""
 
 
 class Leased(msgspec.Struct, frozen=True):
@@ -85,7 +92,13 @@ class Retarget(msgspec.Struct, frozen=True, tag="retarget"):
     targets: tuple[str, ...]
 
 
-Change = Replay | Drop | ReturnRefused | Pause | Retarget
+class Gather(msgspec.Struct, frozen=True, tag="gather"):
+    """Put a slice of a target's lesser alerts into digests, as a storm is on; nothing moved: there is none left."""
+
+    target: str
+
+
+Change = Replay | Drop | ReturnRefused | Pause | Retarget | Gather
 
 
 class Changed(msgspec.Struct, frozen=True):
@@ -112,6 +125,10 @@ class Rules(msgspec.Struct, frozen=True):
     """Below so much free disk nothing more is accepted, so that deliveries can still be settled."""
     route: Callable[[bytes], str] = lambda _payload: "default"
     """Which target (or DROP) the routes give an event now; for lanes whose target is gone."""
+    digest_below: Severity = Severity.HIGH
+    """Only alerts of lower severity are put into digests; one that is not takes its lane out again."""
+    brief: Callable[[bytes], Brief] = lambda payload: Brief("", payload.decode("utf-8", "replace"))
+    """An event's group and summary, for digests. Must not raise, and give the same again for the same event."""
 
 
 class Spool(Protocol):

@@ -1,10 +1,11 @@
 -- name: ledger
 SELECT accepted, fanned_out, delivered, coalesced, cancelled, digested, dropped_by_route, dropped_by_operator,
-       dead, pending, lanes FROM ledger WHERE id = 1;
+       dead, pending, lanes, undigested FROM ledger WHERE id = 1;
 
 -- name: ledger_save
 UPDATE ledger SET accepted = ?, fanned_out = ?, delivered = ?, coalesced = ?, cancelled = ?, digested = ?,
-       dropped_by_route = ?, dropped_by_operator = ?, dead = ?, pending = ?, lanes = ? WHERE id = 1;
+       dropped_by_route = ?, dropped_by_operator = ?, dead = ?, pending = ?, lanes = ?, undigested = ?
+WHERE id = 1;
 
 -- name: meta
 SELECT value FROM meta WHERE name = ?;
@@ -13,19 +14,13 @@ SELECT value FROM meta WHERE name = ?;
 INSERT INTO meta (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value;
 
 -- name: targets
-SELECT id, name, paused, state, turns FROM target ORDER BY id;
+SELECT id, name, paused, state, turns, lanes FROM target ORDER BY id;
 
 -- name: target_add
 INSERT INTO target (name) VALUES (?) RETURNING id;
 
--- name: target_pause
-UPDATE target SET paused = ? WHERE id = ?;
-
--- name: target_state
-UPDATE target SET state = ? WHERE id = ?;
-
--- name: target_turns
-UPDATE target SET turns = ? WHERE id = ?;
+-- name: target_save
+UPDATE target SET paused = ?, state = ?, turns = ?, lanes = ? WHERE id = ?;
 
 -- name: inbox
 SELECT seq, entries FROM inbox WHERE seq > ? ORDER BY seq;
@@ -47,11 +42,11 @@ SELECT lane.id, lane.target, lane.body FROM json_each(?) AS wanted JOIN lane ON 
 SELECT id, target, body FROM lane WHERE id = ?;
 
 -- name: add
-INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, digest, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: save
-UPDATE lane SET state = ?, severity = ?, sent = ?, oldest = ?, due = ?, letters = ?, body = ? WHERE id = ?;
+UPDATE lane SET state = ?, severity = ?, sent = ?, oldest = ?, due = ?, letters = ?, digest = ?, body = ? WHERE id = ?;
 
 -- name: remove
 DELETE FROM lane WHERE id = ?;
@@ -95,6 +90,17 @@ UNION ALL
 SELECT lane.id FROM json_each(?1) AS wanted JOIN lane INDEXED BY lane_due
   ON lane.target = wanted.value AND lane.state = 4 AND lane.state IN (0, 2, 4)
 LIMIT ?2 OFFSET ?3;
+
+-- Lanes that a digest could stand for; all with one mark; the digests of a target.
+-- name: eligible
+SELECT id FROM lane INDEXED BY lane_digest
+WHERE digest = ? AND digest != 0 AND target = ? AND severity > ? LIMIT ?;
+
+-- name: marked
+SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 LIMIT ?;
+
+-- name: digests
+SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 AND target = ? LIMIT ?;
 
 -- What a reader asks.
 -- name: lanes

@@ -27,6 +27,8 @@ class Placement(msgspec.Struct, frozen=True):
     oldest_ms: int
     due_ms: int
     letters: int
+    digest: int = 0
+    """As `digest.mark` has it: the member's digest, or one of ELIGIBLE, GATHERS, DISCARDED; 0: none of them."""
 
 
 class TargetRow(msgspec.Struct, frozen=True):
@@ -37,6 +39,8 @@ class TargetRow(msgspec.Struct, frozen=True):
     paused: bool = False
     state: bytes = b""
     turns: Turns = Turns()
+    lanes: int = 0
+    """In which something waits alive or is in flight, digests not counted."""
 
 
 class Shelf(Protocol):
@@ -85,6 +89,18 @@ class Shelf(Protocol):
 
     def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
         """Lanes in which something waits (READY, BACKOFF or DEAD) at these targets, in a steady order."""
+
+    def eligible(self, target: int, below: Severity, limit: int) -> Sequence[int]:
+        """Lanes marked ELIGIBLE of a lower severity than `below`."""
+
+    def marked(self, mark: int, limit: int) -> Sequence[int]:
+        """Lanes with this mark (a digest's id: its members), in a steady order."""
+
+    def digests(self, target: int, limit: int) -> Sequence[int]:
+        """Lanes of a target marked GATHERS."""
+
+    def seal(self, text: str) -> str:
+        """A keyed hash of a text: the same for as long as the spool lives, and not to be guessed."""
 
     def assume_unknown_until(self) -> int:
         """Until then a key without a record counts as unknown (a damaged spool was set aside); 0 where not."""

@@ -1,10 +1,12 @@
 """The shelf in memory: plain dictionaries and linear searches, for tests and small simulations."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from hashlib import blake2b
 
 import msgspec
 
 from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.digest import ELIGIBLE, GATHERS
 from mcp_ilert.spool.lane import Lane, State
 from mcp_ilert.spool.shelf import Placement, Row, TargetRow
 
@@ -112,12 +114,30 @@ class MemoryShelf:
         return sorted(lane_id for lane_id, _ in self._where(State.LEASED))[:limit]
 
     def dead(self, after: int, limit: int) -> Sequence[int]:
-        return sorted(i for i, row in self._rows.items() if i > after and row.lane.dead_count())[:limit]
+        return sorted(i for i, row in self._rows.items() if i > after and (row.lane.dead or row.lane.letters))[:limit]
 
     def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
         states = (State.READY, State.BACKOFF, State.DEAD)
         found = [i for target in targets for state in states for i, _ in self._where(state, target)]
         return found[skip : skip + limit]
+
+    def eligible(self, target: int, below: Severity, limit: int) -> Sequence[int]:
+        found = (i for i in self._marked(ELIGIBLE, target) if self._placements[i].severity > below)
+        return sorted(found)[:limit]
+
+    def marked(self, mark: int, limit: int) -> Sequence[int]:
+        return sorted(self._marked(mark))[:limit]
+
+    def digests(self, target: int, limit: int) -> Sequence[int]:
+        return sorted(self._marked(GATHERS, target))[:limit]
+
+    def _marked(self, mark: int, target: int | None = None) -> Iterator[int]:
+        for lane_id, placement in self._placements.items():
+            if placement.digest == mark and target in (None, self._rows[lane_id].target):
+                yield lane_id
+
+    def seal(self, text: str) -> str:
+        return blake2b(text.encode(), digest_size=8).hexdigest()
 
     def assume_unknown_until(self) -> int:
         return self.unknown_until

@@ -12,6 +12,7 @@ import msgspec
 
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.digest import ELIGIBLE, GATHERS
 from mcp_ilert.spool.lane import Lane, State
 from mcp_ilert.spool.rank import Turns
 from mcp_ilert.spool.shelf import Placement, Row, TargetRow
@@ -35,6 +36,7 @@ LEDGER = (
     "dead",
     "pending",
     "lanes",
+    "undigested",
 )
 
 
@@ -147,8 +149,8 @@ class SqliteShelf:
 
     def targets(self) -> Sequence[TargetRow]:
         return [
-            TargetRow(number, name, bool(paused), state, TURNS.decode(turns) if turns else Turns())
-            for number, name, paused, state, turns in self.connection.execute(self._sql["targets"])
+            TargetRow(number, name, bool(paused), state, TURNS.decode(turns) if turns else Turns(), lanes)
+            for number, name, paused, state, turns, lanes in self.connection.execute(self._sql["targets"])
         ]
 
     def add_target(self, name: str) -> TargetRow:
@@ -158,9 +160,8 @@ class SqliteShelf:
         return TargetRow(msgspec.convert(row[0], int), name)
 
     def save_target(self, target: TargetRow) -> None:
-        self._one("target_pause", target.paused, target.id)
-        self._one("target_state", target.state, target.id)
-        self._one("target_turns", ENCODE(target.turns), target.id)
+        turns = ENCODE(target.turns)
+        self._one("target_save", target.paused, target.state, turns, target.lanes, target.id)
 
     def inbox(self) -> Sequence[tuple[int, bytes]]:
         return list(self.connection.execute(self._sql["inbox"], (0,)))
@@ -239,6 +240,22 @@ class SqliteShelf:
         rows = self.connection.execute(self._sql["waiting_at"], (wanted, limit, skip))
         return [lane_id for (lane_id,) in rows]
 
+    # Digests ------------------------------------------------------------------------------------------------
+
+    def eligible(self, target: int, below: Severity, limit: int) -> Sequence[int]:
+        rows = self.connection.execute(self._sql["eligible"], (ELIGIBLE, target, below, limit))
+        return [lane_id for (lane_id,) in rows]
+
+    def marked(self, mark: int, limit: int) -> Sequence[int]:
+        return [lane_id for (lane_id,) in self.connection.execute(self._sql["marked"], (mark, limit))]
+
+    def digests(self, target: int, limit: int) -> Sequence[int]:
+        rows = self.connection.execute(self._sql["digests"], (GATHERS, target, limit))
+        return [lane_id for (lane_id,) in rows]
+
+    def seal(self, text: str) -> str:
+        return blake2b(text.encode(), digest_size=8, key=self._hash_key, person=b"digest").hexdigest()
+
     def assume_unknown_until(self) -> int:
         return self._unknown_until
 
@@ -248,7 +265,7 @@ class SqliteShelf:
         self._unknown_until = until_ms
 
 
-def _columns(placement: Placement) -> tuple[int, int, bool, int, int, int]:
+def _columns(placement: Placement) -> tuple[int, int, bool, int, int, int, int]:
     return (
         placement.state,
         placement.severity,
@@ -256,4 +273,5 @@ def _columns(placement: Placement) -> tuple[int, int, bool, int, int, int]:
         placement.oldest_ms,
         placement.due_ms,
         placement.letters,
+        placement.digest,
     )

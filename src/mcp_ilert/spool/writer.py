@@ -67,8 +67,8 @@ class Writer:
 
     @property
     def busy(self) -> bool:
-        """Whether the inbox holds something to be folded."""
-        return bool(self._store.engine.tail)
+        """Whether the inbox holds something to be folded, or a digest has members to give back."""
+        return bool(self._store.engine.tail) or self._store.engine.digests.busy
 
     def run(self, jobs: list[Job]) -> News:
         """Commit a batch; each job then has its result or its error."""
@@ -130,6 +130,7 @@ class Writer:
             if entries:
                 self._accept(engine, entries, now_ms)
             results.extend((job, job.work(engine)) for job in jobs if job.work is not None)
+            engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
 
         self._store.transact(work)
@@ -162,7 +163,7 @@ class Writer:
         arriving = sum(len(job.entries) for job in jobs)
         if counts.lanes + counts.inbox + arriving <= rules.max_pending:
             return jobs
-        while self.busy:
+        while self._store.engine.tail:
             self._transact([])
         return self._admit_slowly(jobs, rules.max_pending)
 

@@ -4,11 +4,11 @@ Nothing that a producer sent is left out: what iLert has no field for goes into 
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import msgspec
 
+from mcp_ilert.clock import rfc3339
 from mcp_ilert.events import Delivery, Event, Kind, Severity
 
 EVENT_TYPE: dict[Kind, str] = {Kind.ALERT: "ALERT", Kind.ACCEPT: "ACCEPT", Kind.RESOLVE: "RESOLVE"}
@@ -92,9 +92,3 @@ def _renamed(name: str, taken: Mapping[str, object]) -> str:
 
 def _text(details: str | msgspec.Raw) -> str:
     return details if isinstance(details, str) else bytes(details).decode()
-
-
-def rfc3339(ms: int) -> str:
-    """Wall-clock milliseconds as RFC 3339 text in UTC."""
-    at = datetime.fromtimestamp(ms / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

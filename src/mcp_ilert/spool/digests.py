@@ -1,0 +1,208 @@
+"""Digests within a transaction: lanes enter and leave them, in slices, and the digests' own lanes follow.
+
+What it changes it counts, and what it is not handed to store it stores. A digest is found by its target and group:
+its alert key follows from these, and so does its lane.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from mcp_ilert.events import Entry, Kind, Settlement
+from mcp_ilert.spool import digest, gathering
+from mcp_ilert.spool.gathering import Gathering
+from mcp_ilert.spool.lane import Lane, Remote
+from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.shelf import Row, Shelf
+
+SLICE = 200
+GROUPS_AT_MOST = 10
+"""Digests of groups at a target at once; what is of a further group goes into one for all others."""
+OTHERS = ""
+IDS_KEPT = 1_000
+
+
+class Ledger(Protocol):
+    """What digests need of the engine."""
+
+    shelf: Shelf
+    rules: Rules
+
+    def row(self, lane_id: int) -> Row: ...
+    def name_of(self, target: int) -> str: ...
+    def count(self, term: str, events: int) -> None: ...
+    def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None: ...
+
+
+class Digests:
+    """The digests of one spool."""
+
+    def __init__(self, engine: Ledger) -> None:
+        self._engine = engine
+        self._ids: dict[tuple[int, str], int] = {}
+        """Lanes of digests by target and group, as last seen."""
+        self._discarded: list[int] = []
+
+    def load(self) -> None:
+        """Read anew, as after a rollback."""
+        self._ids.clear()
+        self._discarded = list(self._engine.shelf.marked(digest.DISCARDED, SLICE))
+
+    # Entering -------------------------------------------------------------------------------------------------
+
+    def gather(self, target: int, now_ms: int) -> int:
+        """Put a slice of a target's lesser alerts into digests; returns how many."""
+        engine = self._engine
+        ids = engine.shelf.eligible(target, engine.rules.digest_below, SLICE)
+        return sum(self.take(engine.row(lane_id), now_ms) for lane_id in ids)
+
+    def take(self, row: Row, now_ms: int) -> bool:
+        """Put the lane into the digest of its group, if it may go there."""
+        lane, engine = row.lane, self._engine
+        if not digest.eligible(lane) or lane.severity() <= engine.rules.digest_below:
+            return False
+        op = lane.waiting[0]
+        brief = engine.rules.brief(op.payload)
+        group, own = self._place(row.target, brief.group)
+        known = own.lane.gathers if own is not None else None
+        if known is not None and known.discarded:
+            return False
+        made = gathering.joined(known or Gathering(group), op.severity, brief.summary, op.first_ms)
+        own_lane = own.lane if own is not None else Lane(self._key(row.target, group))
+        engine.store(own, row.target, digest.tell(own_lane, made, now_ms), now_ms)
+        found = own or self._find(row.target, group)
+        if found is None:
+            raise AssertionError("a digest with a member has a lane")
+        engine.store(row, row.target, digest.enter(lane, found.id, now_ms), now_ms)
+        engine.count("digested", 1)
+        return True
+
+    def _place(self, target: int, group: str) -> tuple[str, Row | None]:
+        """The group's digest; where there are too many, that of all others."""
+        found = self._find(target, group)
+        if digest.mark(found.lane) if found is not None else False:
+            return group, found
+        if len(self._engine.shelf.digests(target, GROUPS_AT_MOST)) < GROUPS_AT_MOST:
+            return group, found
+        return OTHERS, self._find(target, OTHERS)
+
+    def _key(self, target: int, group: str) -> str:
+        seal = self._engine.shelf.seal(f"{self._engine.name_of(target)}\n{group}")
+        return gathering.key_of(group, seal)
+
+    def _find(self, target: int, group: str) -> Row | None:
+        known = self._engine.shelf.get(self._ids.get((target, group), 0))
+        if known is not None and _is_digest(known, target, group):
+            return known
+        key = self._key(target, group).lower()
+        rows = self._engine.shelf.find((key,)).get(key, ())
+        found = next((row for row in rows if _is_digest(row, target, group)), None)
+        if len(self._ids) >= IDS_KEPT:
+            self._ids.clear()
+        if found is not None:
+            self._ids[target, group] = found.id
+        return found
+
+    # Members --------------------------------------------------------------------------------------------------
+
+    def arrive(self, lane: Lane, entry: Entry, now_ms: int) -> Lane:
+        """Fold an event into a member; the caller stores the lane that comes back."""
+        if digest.leaves_with(entry, self._engine.rules.digest_below):
+            return self.leave(lane, now_ms)
+        arrived = digest.arrive(lane, entry, now_ms)
+        self._engine.count("digested", arrived.digested)
+        self._engine.count("coalesced", arrived.coalesced)
+        if not arrived.lane.member:
+            self._left(lane, now_ms, resolved=True)
+        elif entry.kind is Kind.ALERT:
+            self._changed(lane, arrived.lane, now_ms)
+        return arrived.lane
+
+    def leave(self, lane: Lane, now_ms: int) -> Lane:
+        """Have a member go its own way again; the caller stores the lane that comes back."""
+        self._left(lane, now_ms, resolved=False)
+        self._engine.count("digested", -len(lane.waiting))
+        self._engine.count("undigested", len(lane.waiting))
+        return digest.leave(lane)
+
+    def forget(self, lane: Lane, now_ms: int) -> None:
+        """A member is forgotten, for nothing was heard of it for long. That is no news."""
+        own = self._engine.row(lane.member)
+        made = self._without(own, lane, resolved=False)
+        self._engine.store(own, own.target, digest.hush(own.lane, made), now_ms)
+
+    def _left(self, lane: Lane, now_ms: int, *, resolved: bool) -> None:
+        own = self._engine.row(lane.member)
+        made = self._without(own, lane, resolved=resolved)
+        self._engine.store(own, own.target, digest.tell(own.lane, made, now_ms), now_ms)
+
+    def _without(self, own: Row, lane: Lane, *, resolved: bool) -> Gathering:
+        op = lane.waiting[0]
+        brief = self._engine.rules.brief(op.payload)
+        return gathering.left(_gathering(own), op.severity, brief.summary, resolved=resolved)
+
+    def _changed(self, before: Lane, after: Lane, now_ms: int) -> None:
+        own = self._engine.row(before.member)
+        old, new = before.waiting[0], after.waiting[0]
+        brief = self._engine.rules.brief
+        made = gathering.changed(
+            _gathering(own),
+            (old.severity, brief(old.payload).summary),
+            (new.severity, brief(new.payload).summary),
+        )
+        if made != own.lane.gathers:
+            self._engine.store(own, own.target, digest.tell(own.lane, made, now_ms), now_ms)
+
+    # The digests' own lanes -----------------------------------------------------------------------------------
+
+    def settle(self, row: Row, settlement: Settlement, now_ms: int) -> None:
+        """End the request of a digest; a rejected one begins to give its members back."""
+        self._keep(row, digest.settle(row.lane, settlement.decision, settlement.at_ms), now_ms)
+
+    def recover(self, row: Row, now_ms: int) -> None:
+        """A digest was found leased at a start."""
+        self._keep(row, digest.recover(row.lane, now_ms), now_ms)
+
+    def dissolve(self, targets: Iterable[int], now_ms: int) -> bool:
+        """Do a slice of giving back what digests at these targets stand for, if nobody was told of them.
+
+        False where nothing is left to be done.
+        """
+        for target in targets:
+            for lane_id in self._engine.shelf.digests(target, SLICE):
+                row = self._engine.row(lane_id)
+                if row.lane.flying is None and row.lane.remote in (Remote.NONE, Remote.CLOSED):
+                    self._keep(row, digest.discard(row.lane, now_ms), now_ms)
+        if not self.busy:
+            return False
+        self.give_back(now_ms)
+        return True
+
+    def _keep(self, row: Row, lane: Lane, now_ms: int) -> None:
+        self._engine.store(row, row.target, lane, now_ms)
+        if digest.mark(lane) == digest.DISCARDED:
+            self._discarded.append(row.id)
+
+    @property
+    def busy(self) -> bool:
+        """Whether members wait to be given back."""
+        return bool(self._discarded)
+
+    def give_back(self, now_ms: int) -> None:
+        """Have a slice of the members of a discarded digest go their own way."""
+        engine = self._engine
+        ids = engine.shelf.marked(self._discarded[0], SLICE) if self._discarded else ()
+        for row in map(engine.row, ids):
+            engine.store(row, row.target, self.leave(row.lane, now_ms), now_ms)
+        self._discarded = self._discarded if ids else self._discarded[1:]
+
+
+def _is_digest(row: Row, target: int, group: str) -> bool:
+    return row.target == target and row.lane.gathers is not None and row.lane.gathers.group == group
+
+
+def _gathering(own: Row) -> Gathering:
+    if own.lane.gathers is None:
+        raise AssertionError(f"lane {own.id} has members and is no digest")
+    return own.lane.gathers
