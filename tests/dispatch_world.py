@@ -31,8 +31,13 @@ class Retries(msgspec.Struct, frozen=True):
     max_interval_seconds: float = 300
 
 
+class StormSection(msgspec.Struct, frozen=True):
+    after_seconds: float = 300
+
+
 class DeliverySection(msgspec.Struct, frozen=True):
     max_in_flight: int = 8
+    storm: StormSection = StormSection()
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -63,6 +68,7 @@ class FakeMetrics:
         self.out_success = Counter("out_success", "-", registry=registry)
         self.out_failed = Counter("out_failed", "-", ["reason"], registry=registry)
         self.out_retries = Counter("out_retries", "-", ["reason"], registry=registry)
+        self.digest_alerts = Counter("digest_alerts", "-", registry=registry)
         self.processing_latency = Histogram("latency", "-", registry=registry)
         self.rate_limited = Counter("rate_limited", "-", ["target"], registry=registry)
         self.circuit_state = Gauge("circuit", "-", ["target"], registry=registry)

@@ -14,6 +14,8 @@ TABLE = {
     "RAC": {"A": "RAC", "C": "RAC", "R": "R"},
     "AR": {"A": "A", "C": "AR", "R": "AR"},
 }
+# An alert at the digests' threshold is written "H" wherever it makes a difference; it folds as "A" does, and what it
+# folded into is "H" too.
 
 
 @dataclass
@@ -28,6 +30,9 @@ class LaneModel:
     letters: dict[str, bool] = field(default_factory=dict)
     """Kind of a rejected letter → superseded."""
     returning: str = ""
+    member: bool = False
+    """A digest stands for what waits."""
+    digested: int = 0
     accepted: int = 0
     delivered: int = 0
     coalesced: int = 0
@@ -35,7 +40,7 @@ class LaneModel:
     dropped: int = 0
 
     def fold(self, kind: str) -> None:
-        after = TABLE[self.waits][kind]
+        after = TABLE[plain(self.waits)][plain(kind)]
         if after == "*":
             unknown_to_target = self.remote in ("none", "closed") and not self.flying
             if unknown_to_target and self.cancel_resolved:
@@ -44,12 +49,37 @@ class LaneModel:
                 return
             after = "AR" if unknown_to_target else "R"
         self.coalesced += len(self.waits) + 1 - len(after)
-        self.waits = after
+        self.waits = after.replace("A", "H") if "H" in self.waits + kind else after
 
     def arrive(self, kind: str) -> None:
         self.accepted += 1
+        if self.member and kind != "H":
+            self.arrive_in_digest(kind)
+            return
+        if self.member:
+            self.leave()
         self.dead = False
         self.fold(kind)
+
+    def may_enter(self) -> bool:
+        known = self.remote not in ("none", "closed")
+        return self.waits == "A" and not (self.flying or self.dead or self.member or known)
+
+    def enter(self) -> None:
+        self.member = True
+        self.digested += 1
+
+    def leave(self) -> None:
+        self.member = False
+        self.digested -= len(self.waits)
+
+    def arrive_in_digest(self, kind: str) -> None:
+        if kind == "A":
+            self.coalesced += 1
+            return
+        self.digested += 1
+        self.waits = {"C": "AC", "R": ""}[kind]
+        self.member = self.waits != ""
 
     def lease(self) -> str:
         self.flying, self.waits = self.waits[0], self.waits[1:]
@@ -65,11 +95,10 @@ class LaneModel:
 
     def deliver(self) -> None:
         self.delivered += 1
-        self.remote = {"A": "open", "R": "closed", "C": self.remote}[self.flying]
+        self.remote = {"A": "open", "R": "closed", "C": self.remote}[plain(self.flying)]
         self.flying = ""
         for kind in self.returning:  # older than what was just delivered: it stays a dead letter
-            self.coalesced += kind in self.letters
-            self.letters[kind] = True
+            self.set_aside(kind, superseded=True)
         self.returning = ""
         self.letters = dict.fromkeys(self.letters, True)
 
@@ -77,15 +106,23 @@ class LaneModel:
         self._land(certain=certain)
         self.dead = dies and self.waits != ""
 
+    def set_aside(self, kind: str, *, superseded: bool) -> None:
+        same = next((k for k in self.letters if plain(k) == plain(kind)), None)
+        if same is not None:
+            del self.letters[same]
+            self.coalesced += 1
+        self.letters["H" if "H" in (kind, same) else kind] = superseded
+
     def reject(self) -> None:
         kind, behind, back = self.flying, self.waits, self.returning
-        self.coalesced += kind in self.letters
-        self.letters[kind] = False
+        self.set_aside(kind, superseded=False)
         self.flying = self.waits = self.returning = ""
         for k in back + behind:
             self.fold(k)
 
     def replay(self, *, force: bool) -> None:
+        if self.member and self.letters:
+            self.leave()
         self.dead = False
         chosen = [k for k, superseded in self.letters.items() if force or not superseded]
         self.letters = {k: s for k, s in self.letters.items() if k not in chosen}
@@ -96,11 +133,18 @@ class LaneModel:
             self.fold(kind)
 
     def drop(self) -> None:
+        if self.member:
+            self.leave()
         self.dropped += len(self.waits) + len(self.letters) + len(self.returning)
         self.waits, self.letters, self.returning, self.dead = "", {}, "", False
 
     def pending(self) -> int:
-        return (0 if self.dead else len(self.waits)) + len(self.flying) + len(self.returning)
+        return (0 if self.dead or self.member else len(self.waits)) + len(self.flying) + len(self.returning)
 
     def dead_letters(self) -> int:
         return len(self.letters) + (len(self.waits) if self.dead else 0)
+
+
+def plain(kinds: str) -> str:
+    """Kinds without the difference that only digests make."""
+    return kinds.replace("H", "A")

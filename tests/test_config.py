@@ -211,7 +211,6 @@ MISTAKES = [
     (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
     (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
     (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
-    (KEY + "delivery: {storm: {after_seconds: 1}}", "delivery.storm.after_seconds: 1: the storm digest is not in this version yet; leave it 300"),
     (KEY + "history: {keep_days: 8}", "history.keep_days: 8: the history is not in this version yet; leave it 7"),
     (KEY + "lisen: {}", 'lisen: unknown key; did you mean "listen"?'),
     (KEY + "port: 1", 'port: unknown key; did you mean "listen.port"?'),

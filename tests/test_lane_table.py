@@ -6,13 +6,14 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
-from lane_model import LaneModel
-from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind
-from mcp_ilert.spool import fate
+from lane_model import LaneModel, plain
+from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind, Severity
+from mcp_ilert.spool import digest, fate
 from mcp_ilert.spool.lane import CANCELS, FOLDS, Lane, arrive
 from spools import T0, entry
 
 DEPTH = 6
+STORM_DEPTH = 6
 LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
 ENDS: dict[str, Decision] = {
     "ok": Done(),
@@ -31,6 +32,7 @@ class Both(msgspec.Struct):
     delivered: int = 0
     coalesced: int = 0
     cancelled: int = 0
+    digested: int = 0
 
     def grown(self, made: fate.Settling, model: LaneModel) -> "Both":
         return Both(
@@ -39,11 +41,22 @@ class Both(msgspec.Struct):
             self.delivered + made.delivered,
             self.coalesced + made.coalesced,
             self.cancelled + made.cancelled,
+            self.digested,
         )
 
+    def moved(self, lane: Lane, model: LaneModel, digested: int, coalesced: int = 0) -> "Both":
+        """Into a digest, out of it, or within."""
+        counted = (self.delivered, self.coalesced + coalesced, self.cancelled, self.digested + digested)
+        return Both(lane, model, *counted)
 
-def steps(model: LaneModel) -> Iterator[str]:
-    yield from "ACR"
+
+def steps(model: LaneModel, *, storm: bool) -> Iterator[str]:
+    yield from "AHCR" if storm else "ACR"
+    if storm and model.may_enter():
+        yield "enter"
+    if model.member:
+        yield "leave"
+        return
     if model.flying:
         yield from ENDS
         yield "crash"
@@ -57,10 +70,23 @@ def steps(model: LaneModel) -> Iterator[str]:
 
 def after(both: Both, step: str) -> Both:
     model, keep = copy.deepcopy(both.model), both.model.cancel_resolved
-    if step in "ACR":
-        text = f"{step}{both.model.accepted}"
-        folded = arrive(both.lane, entry(step, text=text), dedupe_ms=0, cancel_resolved=keep)
+    if step == "enter":
+        assert digest.eligible(both.lane)
+        model.enter()
+        return both.moved(digest.enter(both.lane, 7, T0), model, 1)
+    if step == "leave":
+        model.leave()
+        return both.moved(digest.leave(both.lane), model, -len(both.lane.waiting))
+    if step in "AHCR":
+        severity = Severity.HIGH if step == "H" else Severity.LOW
+        new = entry(plain(step), text=f"{step}{both.model.accepted}", severity=severity)
+        if both.lane.member and digest.leaves_with(new, Severity.HIGH):
+            both = both.moved(digest.leave(both.lane), model, -len(both.lane.waiting))
         model.arrive(step)
+        if both.lane.member:
+            arrived = digest.arrive(both.lane, new, T0)
+            return both.moved(arrived.lane, model, arrived.digested, arrived.coalesced)
+        folded = arrive(both.lane, new, dedupe_ms=0, cancel_resolved=keep)
         return both.grown(fate.Settling(folded.lane, 0, folded.coalesced, folded.cancelled), model)
     if step == "lease":
         model.lease()
@@ -82,28 +108,26 @@ def after(both: Both, step: str) -> Both:
 
 def same(both: Both, path: tuple[str, ...]) -> None:
     lane, model = both.lane, both.model
-    assert "".join(LETTERS[op.kind] for op in lane.waiting) == model.waits, path
-    assert (LETTERS[lane.flying.kind] if lane.flying else "") == model.flying, path
-    assert {LETTERS[x.op.kind]: x.superseded for x in lane.letters} == model.letters, path
+    assert "".join(LETTERS[op.kind] for op in lane.waiting) == plain(model.waits), path
+    assert (LETTERS[lane.flying.kind] if lane.flying else "") == plain(model.flying), path
+    letters = {plain(kind): superseded for kind, superseded in model.letters.items()}
+    assert {LETTERS[x.op.kind]: x.superseded for x in lane.letters} == letters, path
+    low = lane.waiting[:1] and lane.waiting[0].severity is Severity.LOW
+    assert bool(digest.eligible(lane) and low) == model.may_enter(), path
+    assert bool(lane.member) == model.member, path
     assert (lane.remote.name.lower(), lane.dead) == (model.remote, model.dead), path
-    assert (both.delivered, both.coalesced, both.cancelled) == (
-        model.delivered,
-        model.coalesced,
-        model.cancelled,
-    ), path
-    assert (
-        lane.pending() + lane.dead_count() + both.delivered + both.coalesced + both.cancelled
-        == model.accepted
-    )
+    counted = (both.delivered, both.coalesced, both.cancelled, both.digested)
+    assert counted == (model.delivered, model.coalesced, model.cancelled, model.digested), path
+    assert lane.pending() + lane.dead_count() + sum(counted) == model.accepted, path
 
 
-def walk(both: Both, path: tuple[str, ...], depth: int) -> int:
+def walk(both: Both, path: tuple[str, ...], depth: int, *, storm: bool = False) -> int:
     walked = 1
     if depth:
-        for step in steps(both.model):
+        for step in steps(both.model, storm=storm):
             following = after(both, step)
             same(following, (*path, step))
-            walked += walk(following, (*path, step), depth - 1)
+            walked += walk(following, (*path, step), depth - 1, storm=storm)
     return walked
 
 
@@ -111,6 +135,10 @@ def walk(both: Both, path: tuple[str, ...], depth: int) -> int:
 def test_every_sequence_does_what_the_table_says(*, cancel_resolved: bool) -> None:
     walked = walk(Both(Lane("k"), LaneModel(cancel_resolved=cancel_resolved)), (), DEPTH)
     assert walked > 10_000
+
+
+def test_every_sequence_through_digests_does_what_the_contract_says() -> None:
+    assert walk(Both(Lane("k"), LaneModel()), (), STORM_DEPTH, storm=True) > 10_000
 
 
 def test_every_shape_that_a_fold_makes_is_a_shape_that_folds() -> None:

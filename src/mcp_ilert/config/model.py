@@ -237,11 +237,13 @@ class Retries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Storm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a backlog would take too long to drain, digests stand for its lesser alerts."""
 
-    after_seconds: Annotated[Seconds, about("Backlog that makes a storm.", later="the storm digest")] = 300.0
+    after_seconds: Annotated[
+        Seconds, about("A storm is on while what waits for a key would take longer to send.")
+    ] = 300.0
     digest_below: Annotated[
-        SeverityWord, about("Severities below it are digested.", later="the storm digest")
+        SeverityWord, about("Alerts of severities below it are put into digests then; `low`: none are.")
     ] = "high"
-    group_by: Annotated[Words, about("What a digest has in common.", later="the storm digest")] = "source"
+    group_by: Annotated[Literal["source"], about("What the alerts of a digest have in common.")] = "source"
 
 
 class DeliverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

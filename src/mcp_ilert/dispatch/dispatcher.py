@@ -10,6 +10,7 @@ from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.dispatch import state
 from mcp_ilert.dispatch.breaker import Closed
 from mcp_ilert.dispatch.desk import Desk
+from mcp_ilert.dispatch.gatherer import Gatherer
 from mcp_ilert.dispatch.rules import Chance, DispatchSettings, Metrics, rules
 from mcp_ilert.dispatch.scheduler import Scheduler
 from mcp_ilert.dispatch.sender import Sender
@@ -32,7 +33,7 @@ class _Life:
         self.senders = senders
         self.settler = Settler(desk, nursery)
         self.sender = Sender(desk, self.settler, senders)
-        self.scheduler = Scheduler(desk, self.sender, self.settler)
+        self.scheduler = Scheduler(desk, self.sender, self.settler, Gatherer(desk, nursery))
         self._idle = desk.idle
 
     async def still(self) -> None:
@@ -75,6 +76,7 @@ class Dispatcher:
         """Something became ready at these targets. Call it in Trio's thread."""
         for name in targets & self._desk.tracks.keys():
             self._desk.tracks[name].fresh = True
+            self._desk.tracks[name].unsorted = True
         self._desk.bell.ring()
 
     async def drain(self, seconds: float) -> None:

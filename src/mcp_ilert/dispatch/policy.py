@@ -10,7 +10,7 @@ from functools import partial
 
 import msgspec
 
-from mcp_ilert.dispatch import breaker, pace, park, recovery
+from mcp_ilert.dispatch import breaker, pace, park, recovery, storm
 from mcp_ilert.dispatch.breaker import Closed, Open
 from mcp_ilert.dispatch.rules import Chance, Rules
 from mcp_ilert.dispatch.state import TargetState
@@ -148,6 +148,8 @@ def _rejected(
     rejections = delivery.rejections + 1
     if rejections >= REJECTIONS_ALLOWED:
         dead = DeadByRejection(outcome.status, outcome.detail, outcome.correlation_id)
+        if delivery.digest:
+            state = msgspec.structs.replace(state, storm=storm.suspended(state.storm, at.now))
         return Verdict(dead, state)
     again = Again(at.due_ms(delay), delivery.attempts, rejections, certain=True)
     return Verdict(again, state, Reason.REJECTED)

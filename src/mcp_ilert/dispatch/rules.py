@@ -32,11 +32,20 @@ class RetrySettings(Protocol):
     def max_interval_seconds(self) -> float: ...
 
 
+class StormSettings(Protocol):
+    """`delivery.storm`."""
+
+    @property
+    def after_seconds(self) -> float: ...
+
+
 class DeliverySettings(Protocol):
     """`delivery`."""
 
     @property
     def max_in_flight(self) -> int: ...
+    @property
+    def storm(self) -> StormSettings: ...
 
 
 class DispatchSettings(Protocol):
@@ -60,6 +69,8 @@ class Metrics(Protocol):
     @property
     def out_retries(self) -> Counter: ...
     @property
+    def digest_alerts(self) -> Counter: ...
+    @property
     def processing_latency(self) -> Histogram: ...
     @property
     def rate_limited(self) -> Counter: ...
@@ -79,6 +90,8 @@ class Rules(msgspec.Struct, frozen=True):
     base_interval: float
     max_interval: float
     max_in_flight: int
+    storm_after: float = 300.0
+    """A backlog that takes longer to drain makes a storm."""
 
 
 def rules(settings: DispatchSettings) -> Rules:
@@ -89,4 +102,5 @@ def rules(settings: DispatchSettings) -> Rules:
         base_interval=settings.retries.base_interval_seconds,
         max_interval=settings.retries.max_interval_seconds,
         max_in_flight=settings.delivery.max_in_flight,
+        storm_after=settings.delivery.storm.after_seconds,
     )

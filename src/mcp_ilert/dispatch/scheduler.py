@@ -12,6 +12,7 @@ import trio
 
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
+from mcp_ilert.dispatch.gatherer import Gatherer
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
@@ -37,10 +38,11 @@ class Ask(msgspec.Struct, frozen=True):
 class Scheduler:
     """Leases what may go now, and starts it."""
 
-    def __init__(self, desk: Desk, sender: Sender, settler: Settler) -> None:
+    def __init__(self, desk: Desk, sender: Sender, settler: Settler, gatherer: Gatherer) -> None:
         self._desk = desk
         self._sender = sender
         self._settler = settler
+        self._gatherer = gatherer
         self._stopped = False
         self._failures = 0
         self.leasing = False
@@ -103,6 +105,9 @@ class Scheduler:
         ready: list[tuple[Track, Go, int]] = []
         for track in desk.tracks.values():
             view = track.view(desk.rules, now)
+            track.weigh(desk.rules, now)
+            look_at = self._gatherer.look(track, now)
+            until = until if look_at is None else min(until, look_at)
             match plan(view, desk.rules, now, wall_ms):
                 case Go() as go:
                     ready.append((track, go, 1 if go.probe else view.tokens))
@@ -123,7 +128,8 @@ class Scheduler:
             for_others = min(tokens, others)
             if tokens and (for_others or go.urgent):
                 others -= for_others
-                want = Want(track.name, tokens, for_others, go.revive, go.probe, go.probe_dead)
+                storm = track.state.storm.on
+                want = Want(track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, storm)
                 asks.append(Ask(track, go, want))
         return asks
 
@@ -171,6 +177,8 @@ class Scheduler:
     def _note(self, ask: Ask, deliveries: list[Delivery], agenda: Agenda, asked_ms: int) -> None:
         track, want, now = ask.track, ask.want, trio.current_time()
         track.agenda = agenda
+        track.gathered(agenda.digested, self._desk.rules, now)
+        track.backlog = agenda.backlog
         empty = not deliveries and _claims_more(want, agenda, asked_ms)
         track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
         replace = msgspec.structs.replace

@@ -94,6 +94,8 @@ def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) ->
     )
     if delivery.probe:
         said = said.bind(probe=True)
+    if delivery.digest:
+        said = said.bind(digest=True)
     match verdict.decision:
         case Done():
             said.info("delivered")

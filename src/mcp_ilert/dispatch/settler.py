@@ -82,7 +82,9 @@ class Settler:
 
     def _count(self, item: Item) -> None:
         metrics = self._desk.metrics
-        if isinstance(item.decision, Done):
+        if isinstance(item.decision, Done) and item.delivery.digest:
+            metrics.digest_alerts.inc()
+        elif isinstance(item.decision, Done):
             metrics.out_success.inc()
             metrics.processing_latency.observe(max(0, item.at_ms - item.delivery.first_ms) / 1000)
         elif item.reason is not None:

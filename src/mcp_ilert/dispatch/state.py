@@ -12,6 +12,7 @@ from mcp_ilert.dispatch.breaker import Breaker, Closed, Open
 from mcp_ilert.dispatch.pace import Learnt
 from mcp_ilert.dispatch.park import Park
 from mcp_ilert.dispatch.recovery import Recovery
+from mcp_ilert.dispatch.storm import Storm
 
 
 class TargetState(msgspec.Struct, frozen=True):
@@ -21,6 +22,7 @@ class TargetState(msgspec.Struct, frozen=True):
     breaker: Breaker = Closed()
     park: Park = Park()
     recovery: Recovery = Recovery()
+    storm: Storm = Storm()
 
 
 class Saved(msgspec.Struct, frozen=True):
@@ -51,6 +53,11 @@ def shifted(state: TargetState, seconds: float) -> TargetState:
             state.recovery,
             revived_at=state.recovery.revived_at + seconds,
             probed_at=state.recovery.probed_at + seconds,
+        ),
+        storm=replace(
+            state.storm,
+            at=state.storm.at + seconds,
+            suspended_until=state.storm.suspended_until + seconds,
         ),
     )
 

@@ -1,8 +1,9 @@
 """What the dispatcher holds of one target while it runs. Only Trio's thread touches it."""
 
+import msgspec
 import trio
 
-from mcp_ilert.dispatch import breaker, pace, state
+from mcp_ilert.dispatch import breaker, pace, state, storm
 from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import View
 from mcp_ilert.dispatch.rules import Metrics, Rules
@@ -53,6 +54,14 @@ class Track:
         self.probing = False
         self.returning = False
         """A change that returns dead letters to their lanes is on its way."""
+        self.backlog = 0
+        """Lanes that wait, as far as is known."""
+        self.unsorted = True
+        """Something may have come since the last look for what a digest could stand for."""
+        self.gathering = False
+        """Such a look is on its way."""
+        self.gather_at = 0.0
+        """No further one before this."""
         self.asked_at = 0.0
         self.quiet_until = 0.0
 
@@ -75,6 +84,20 @@ class Track:
             token_wait=tempo.wait(now),
             quiet_until=self.quiet_until,
         )
+
+    def weigh(self, rules: Rules, now: float) -> None:
+        """See whether a storm is on."""
+        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
+        tokens = self.tempo.available(now)
+        known = storm.weighed(self.state.storm, self.backlog, tokens, per_second, rules.storm_after, now)
+        self.state = msgspec.structs.replace(self.state, storm=known)
+
+    def gathered(self, lanes: int, rules: Rules, now: float) -> None:
+        """So many lanes were put into digests."""
+        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
+        known = storm.gathered(self.state.storm, lanes, per_second, rules.storm_after, now)
+        self.state = msgspec.structs.replace(self.state, storm=known)
+        self.backlog = max(0, self.backlog - lanes)
 
     @property
     def tempo(self) -> Pace:

@@ -10,10 +10,11 @@ from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import Dispatcher
-from mcp_ilert.errors import SpoolError
+from mcp_ilert.errors import InvalidEventError, MalformedError, SpoolError
 from mcp_ilert.events import DROP, Delivery, Event, Outcome, Severity
 from mcp_ilert.intake import Limits
 from mcp_ilert.mapping import Mapper, Route
+from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
@@ -39,7 +40,18 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
         max_pending=settings.spool.max_pending,
         min_free_bytes=settings.spool.min_free_bytes,
         route=route,
+        digest_below=Severity[delivery.storm.digest_below.upper()],
+        brief=brief_of,
     )
+
+
+def brief_of(payload: bytes) -> Brief:
+    """What a digest says of an event; it groups them by source."""
+    try:
+        event = decode_event(payload)
+    except (InvalidEventError, MalformedError):  # the rules became stricter since it was taken
+        return Brief()
+    return Brief(event.source, event.summary)
 
 
 def interpreter(mapper: Mapper) -> Interpret:

@@ -223,7 +223,7 @@ class Engine:
             target=target,
             key=lane.key,
             kind=op.kind,
-            severity=op.severity,
+            severity=op.severity if gathers is None or not gathers.members() else gathers.worst(),
             payload=op.payload if gathers is None else payload(gathers, lane.key, op.kind),
             count=op.count if gathers is None else max(1, gathers.members()),
             first_ms=op.first_ms,

@@ -1,0 +1,172 @@
+"""Storms on virtual time: digests in place of pages, and nothing that matters held up by them."""
+
+import msgspec
+import pytest
+import trio
+from trio.testing import MockClock
+
+from dispatch_world import OK, FakeTarget, World, world
+from mcp_ilert.events import Delivery, Kind, Outcome, Rejected, Severity, Unavailable
+from mcp_ilert.spool.gathering import Brief
+from mcp_ilert.spool.port import Rules
+
+MEDIUM, HIGH, CRITICAL = Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
+STORM = 5_000
+
+
+def brief(payload: bytes) -> Brief:
+    """`source-key number`: the group is what stands before the dash."""
+    text = payload.decode()
+    return Brief(text.partition("-")[0], f"{text.split()[0]} is down")
+
+
+RULES = Rules(brief=brief)
+
+
+def storm_of(number: int, sources: int = 3) -> list[str]:
+    return [f"src{i % sources}-{i}" for i in range(number)]
+
+
+def digests(target: FakeTarget) -> list[Delivery]:
+    return [delivery for _, delivery in target.came if delivery.digest]
+
+
+def alone(target: FakeTarget) -> list[str]:
+    return [delivery.key for _, delivery in target.came if not delivery.digest]
+
+
+def facts(delivery: Delivery) -> dict[str, object]:
+    event = msgspec.json.decode(delivery.payload)
+    found: dict[str, object] = event["digest"]
+    return found
+
+
+def digested(made: World) -> int:
+    counts = made.spool.counts()
+    assert counts.error() == 0
+    return counts.digested
+
+
+async def test_a_storm_pages_a_few_digests(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await trio.sleep(600)
+        sent = digests(made.target)
+        assert len(alone(made.target)) <= 10  # what the burst allows before the backlog is known
+        assert {d.key.split("/")[1] for d in sent} == {"src0", "src1", "src2"}
+        assert len(sent) <= 6
+        assert sum(d.count for d in {d.key: d for d in sent}.values()) + len(alone(made.target)) == STORM
+        assert digested(made) == STORM - len(alone(made.target))
+        assert made.spool.counts().pending == 0
+        assert made.metrics.value("digest_alerts_total") == len(sent)
+        assert made.metrics.value("out_success_total") == len(alone(made.target))
+
+
+async def test_critical_and_high_alerts_still_go_out_alone(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await trio.sleep(30)
+        await made.put("src0-fire", severity=CRITICAL)
+        await made.put("src0-smoke", severity=HIGH)
+        await trio.sleep(5)
+        assert {"src0-fire", "src0-smoke"} <= set(alone(made.target))
+
+
+async def test_a_digested_alert_that_becomes_high_goes_out_alone(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await trio.sleep(30)
+        before = digested(made)
+        await made.put("src0-3000", severity=HIGH)
+        await trio.sleep(5)
+        assert alone(made.target)[-1] == "src0-3000"
+        assert digested(made) == before - 1
+
+
+async def test_resolves_close_the_digest_when_none_is_left(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        keys = storm_of(STORM, sources=1)
+        await made.put(*keys, severity=MEDIUM)
+        await trio.sleep(60)
+        (page,) = {d.key for d in digests(made.target)}
+        await made.put(*keys[:-1], kind=Kind.RESOLVE, severity=MEDIUM)
+        await trio.sleep(1_200)
+        assert [d.kind for d in digests(made.target)].count(Kind.RESOLVE) == 0
+        assert facts(digests(made.target)[-1])["unresolved"] == 1
+        await made.put(keys[-1], kind=Kind.RESOLVE, severity=MEDIUM)
+        await trio.sleep(70)
+        assert (digests(made.target)[-1].key, digests(made.target)[-1].kind) == (page, Kind.RESOLVE)
+        assert made.spool.counts().pending == 0
+
+
+async def test_a_digest_is_sent_again_at_most_once_a_minute(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(1_000, sources=1), severity=MEDIUM)
+        for i in range(300):
+            await trio.sleep(1)
+            await made.put(*(f"src0-late{i}-{j}" for j in range(3)), severity=MEDIUM)
+        times = [at for at, d in made.target.came if d.digest]
+        assert 3 <= len(times) <= 6
+        assert all(b - a >= 60 for a, b in zip(times, times[1:], strict=False))
+
+
+async def test_after_a_storm_each_alert_goes_alone_again(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await trio.sleep(100)
+        await made.put("src0-within", severity=MEDIUM)
+        await trio.sleep(300)
+        assert "src0-within" not in alone(made.target)
+        await made.put("src0-after", severity=MEDIUM)
+        await trio.sleep(5)
+        assert alone(made.target)[-1] == "src0-after"
+
+
+async def test_a_backlog_that_drains_in_time_makes_no_digest(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(200), severity=MEDIUM)
+        await trio.sleep(600)
+        assert len(alone(made.target)) == 200
+        assert not digests(made.target)
+
+
+async def test_an_outage_in_the_middle_of_a_storm_loses_nothing(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES, max_attempts=2) as made:
+        def down(_delivery: Delivery) -> Outcome:
+            return Unavailable("connection refused", certain=True)
+
+        made.target.answer = down
+        await made.put(*storm_of(2_000), severity=MEDIUM)
+        await made.put("src0-fire", severity=CRITICAL)
+        await trio.sleep(1_800)
+        made.target.answer = lambda _delivery: OK
+        made.target.came.clear()
+        await trio.sleep(3_600)
+        counts = made.spool.counts()
+        assert (counts.error(), counts.dead, counts.pending) == (0, 0, 0)
+        assert counts.delivered == len(set(alone(made.target)))
+        assert "src0-fire" in alone(made.target)
+        assert {d.key.split("/")[1] for d in digests(made.target)} == {"src0", "src1", "src2"}
+        assert counts.digested + counts.delivered == 2_001
+
+
+async def test_a_rejected_digest_gives_its_alerts_back_and_they_go_alone(autojump_clock: MockClock) -> None:
+    async with world(rules=RULES) as made:
+        made.target.answer = lambda d: Rejected(400, "too long") if d.digest else OK
+        await made.put(*storm_of(500), severity=MEDIUM)
+        await trio.sleep(3_000)
+        counts = made.spool.counts()
+        assert len(digests(made.target)) <= 6  # each is tried twice
+        assert (counts.digested, counts.delivered, counts.dead) == (0, 500, 0)
+        assert counts.undigested > 0
+        assert counts.error() == 0
+
+
+@pytest.mark.parametrize("sources", [40])
+async def test_too_many_sources_share_a_digest(autojump_clock: MockClock, sources: int) -> None:
+    async with world(rules=RULES) as made:
+        await made.put(*storm_of(1_000, sources=sources), severity=MEDIUM)
+        await trio.sleep(120)
+        names = {d.key.split("/")[1] for d in digests(made.target)}
+        assert "others" in names
+        assert len(names) == 11
