@@ -64,16 +64,27 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
             pass
 
 
+NEWER_THAN_1 = (
+    "DROP INDEX lane_dead",
+    "DROP INDEX lane_digest",
+    "ALTER TABLE lane DROP COLUMN digest",
+    "ALTER TABLE target DROP COLUMN lanes",
+    "ALTER TABLE ledger DROP COLUMN undigested",
+)
+
+
 async def test_an_older_spool_is_migrated_with_all_that_waits(tmp_path: Path) -> None:
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         await spool.put([entry()])
     connection = apsw.Connection(str(tmp_path / "spool.db"))
-    connection.execute("DROP INDEX lane_dead; PRAGMA user_version = 1")  # as version 1 was
+    for change in (*NEWER_THAN_1, "PRAGMA user_version = 1"):
+        connection.execute(change)
     connection.close()
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         assert await lease_all(spool) == [("evt-1", Kind.ALERT)]
     with SpoolView(tmp_path / "spool.db") as view:
         assert view.dead(10) == []
+        assert view.audit().error == 0
     assert len(migrations()) > 1
 
 

@@ -83,7 +83,7 @@ class Metrics:
             buckets=DELIVERY_BUCKETS,
             registry=registry,
         )
-        self.digest_alerts = Counter("mcp_digest_alerts", "Digest alerts delivered.", registry=registry)
+        self.digest_alerts = Counter("mcp_digest_alerts", "Operations of digests delivered; not in mcp_out_success.", registry=registry)
 
     def _targets(self) -> None:
         registry, labels = self.registry, ("target",)
@@ -159,6 +159,11 @@ class _SpoolCollector(Collector):
         now, base = self._counts(), self._base
         for name, words, field in _TOTALS:
             yield CounterMetricFamily(name, words, value=max(0, getattr(now, field) - getattr(base, field)))
+        # What has left a digest was digested all the same: a total never falls.
+        digested = now.digested + now.undigested - base.digested - base.undigested
+        yield CounterMetricFamily(
+            "mcp_events_digested", "Events put into a digest, those that left it again included.", value=max(0, digested)
+        )
         dropped = CounterMetricFamily("mcp_events_dropped", "Events dropped.", labels=("reason",))
         dropped.add_metric(("route",), max(0, now.dropped_by_route - base.dropped_by_route))
         dropped.add_metric(("operator",), max(0, now.dropped_by_operator - base.dropped_by_operator))
@@ -179,6 +184,5 @@ class _SpoolCollector(Collector):
 _TOTALS = (
     ("mcp_events_coalesced", "Events folded into a later one.", "coalesced"),
     ("mcp_events_cancelled", "Events cancelled by their own resolve.", "cancelled"),
-    ("mcp_events_digested", "Events that a digest stands for.", "digested"),
     ("mcp_events_fanned_out", "Events that went to a further target.", "fanned_out"),
 )

@@ -61,6 +61,10 @@ def waits(lane: LaneView) -> str:
     words += [op_words(op) for op in lane.waiting]
     if lane.letters:
         words.append(f"{len(lane.letters)} dead")
+    if lane.digest is not None:
+        words.append(f"in {lane.digest}")
+    if lane.members is not None:
+        words.append(f"stands for {lane.members:,} alerts")
     return ", ".join(words)
 
 
@@ -102,6 +106,9 @@ def lane_json(lane: LaneView) -> dict[str, Any]:
         "attempts": lane.attempts,
         "rejections": lane.rejections,
         "due_ms": lane.due_ms,
+        "digest": lane.digest,
+        "members": lane.members,
+        "member_keys": lane.member_keys,
         "in_flight": op_json(lane.in_flight) if lane.in_flight else None,
         "waiting": [op_json(op) for op in lane.waiting],
         "letters": [

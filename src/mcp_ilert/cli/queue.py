@@ -140,6 +140,10 @@ def _show_lane(lane: "LaneView", now_ms: int) -> None:
     for state, op in ops:
         text = op.payload.decode(errors="replace")
         click.echo(f"{lanes.op_words(op)} ({clean(state)}): {shorten(clean(text), PAYLOAD_CHARS)}")
+    for member in lane.member_keys:
+        click.echo(f"stands for {clean(member)}")
+    if lane.members is not None and lane.members > len(lane.member_keys):
+        click.echo(f"… and {lane.members - len(lane.member_keys):,} more")
 
 
 @queue.command()

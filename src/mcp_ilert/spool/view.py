@@ -12,10 +12,14 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.lane import Lane, Op, State
+from mcp_ilert.spool.recount import Recount
+from mcp_ilert.spool.shelf import Row
 from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
 
 PAGE = 2_000
+MEMBERS_SHOWN = 100
 
 
 class OpView(msgspec.Struct, frozen=True):
@@ -47,7 +51,7 @@ class LaneView(msgspec.Struct, frozen=True):
     target: str
     key: str
     state: str
-    """idle, ready, backoff, leased or dead."""
+    """idle, ready, backoff, leased, dead, or digested: in a digest."""
     remote: str
     """none, open, closed or unknown."""
     severity: Severity
@@ -57,6 +61,11 @@ class LaneView(msgspec.Struct, frozen=True):
     in_flight: OpView | None
     waiting: tuple[OpView, ...]
     letters: tuple[LetterView, ...]
+    digest: str | None = None
+    """The alert key of the digest that stands for the lane."""
+    members: int | None = None
+    """Of a digest: how many lanes it stands for, and the keys of the first of them."""
+    member_keys: tuple[str, ...] = ()
 
 
 class TargetView(msgspec.Struct, frozen=True):
@@ -161,10 +170,19 @@ class SpoolView:
         return [self._view(lane_id, target, LANE.decode(body)) for lane_id, target, body in rows]
 
     def show(self, key: str) -> list[LaneView]:
-        """The lanes of a key, at every target."""
+        """The lanes of a key, at every target; of a digest's key, with the keys of MEMBERS_SHOWN members."""
         wanted = key.strip().lower()
         rows = self._shelf.find((wanted,)).get(wanted, ())
-        return [self._view(row.id, row.target, row.lane) for row in rows]
+        views = (self._view(row.id, row.target, row.lane) for row in rows)
+        return [view if view.members is None else self._with_members(view) for view in views]
+
+    def _with_members(self, view: LaneView) -> LaneView:
+        rows = (self._shelf.get(lane_id) for lane_id in self._shelf.marked(view.id, MEMBERS_SHOWN))
+        return msgspec.structs.replace(view, member_keys=tuple(r.lane.key for r in rows if r is not None))
+
+    def _digest_key(self, lane: Lane) -> str | None:
+        row = self._shelf.get(lane.member) if lane.member else None
+        return row.lane.key if row is not None else None
 
     def dead(self, limit: int, after: int = 0) -> list[LaneView]:
         """Lanes with dead letters, by outage or by rejection, by id above `after`."""
@@ -176,18 +194,20 @@ class SpoolView:
             lane_id,
             self._names.get(target, str(target)),
             lane.key,
-            lane.state(self._now_ms()).name.lower(),
+            "digested" if lane.member else lane.state(self._now_ms()).name.lower(),
             lane.remote.name.lower(),
             min((op.severity for op in _ops(lane)), default=Severity.LOW),
             lane.attempts,
             lane.rejections,
             lane.due_ms,
-            _op_view(lane.flying) if lane.flying is not None else None,
-            tuple(map(_op_view, (*(r.letter.op for r in lane.returning), *lane.waiting))),
+            _op_view(_worded(lane, lane.flying)) if lane.flying is not None else None,
+            tuple(_op_view(_worded(lane, op)) for op in (*(r.letter.op for r in lane.returning), *lane.waiting)),
             tuple(
                 LetterView(_op_view(x.op), x.status, x.detail, x.correlation_id, x.at_ms, x.superseded)
                 for x in lane.letters
             ),
+            self._digest_key(lane),
+            lane.gathers.members() if lane.gathers is not None else None,
         )
 
     def audit(self) -> Audit:
@@ -195,18 +215,21 @@ class SpoolView:
         with self._connection:
             counts = self.counts()
             pending, dead, lanes = counts.inbox, 0, 0
+            digests = Recount()
             last: int | None = 0
             while last is not None:
                 last, page = None, last
                 rows = self._connection.execute(self._sql["all_lanes"], (page, PAGE))
-                for lane_id, _target, _state, body in rows:
+                for lane_id, target, _state, body in rows:
                     lane = LANE.decode(body)
+                    digests.add(Row(lane_id, target, lane))
                     pending += lane.pending()
                     dead += lane.dead_count()
                     lanes += bool(lane.pending())
                     last = lane_id
         recounted = msgspec.structs.replace(counts, pending=pending, dead=dead, lanes=lanes)
-        return Audit(counts, recounted, recounted.error() or int(recounted != counts))
+        wrong = int(recounted != counts) or digests.wrong(self._shelf.targets(), counts.digested)
+        return Audit(counts, recounted, recounted.error() or wrong)
 
     def backup(self, path: Path) -> None:
         """Copy the spool of one moment to `path`, mode 0600, synced; the file must not exist yet."""
@@ -227,6 +250,13 @@ class SpoolView:
 
 def _ops(lane: Lane) -> tuple[Op, ...]:
     return lane.waiting if lane.flying is None else (lane.flying, *lane.waiting)
+
+
+def _worded(lane: Lane, op: Op) -> Op:
+    """The operation; a digest's with the words that it would be sent with now."""
+    if lane.gathers is None:
+        return op
+    return msgspec.structs.replace(op, count=1, payload=payload(lane.gathers, lane.key, op.kind))
 
 
 def _op_view(op: Op) -> OpView:
