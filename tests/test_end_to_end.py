@@ -168,6 +168,46 @@ async def test_what_waits_is_sent_after_a_restart(tmp_path: Path, sandbox: Sandb
     assert {key for _, key in keys_at(sandbox)} == {f"k{i}" for i in range(5)}
 
 
+async def test_a_storm_becomes_a_digest_at_ilert_and_its_resolves_close_it(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    settings = settings_for(
+        tmp_path,
+        sandbox,
+        rate_limit=config.RateLimit(per_minute=600, burst=1),
+        delivery=config.DeliverySettings(storm=config.Storm(after_seconds=5)),
+    )
+
+    def digests() -> list[dict[str, Any]]:
+        bodies = (json.loads(r.body) for r in sandbox.core.events() if r.status == 202)
+        return [body for body in bodies if body["alertKey"].startswith("mcp-digest/")]
+
+    async with bridge_on(settings) as (service, client):
+        keys = [f"k{i}" for i in range(300)]
+        await client.post("/events", json=[event(key, priority=3) for key in keys])
+        await client.post("/events", json=event("fire", priority=1))
+        await until(digests)
+        (opened,) = digests()
+        assert opened["labels"] == {"source": "probe-1"}
+        assert (opened["eventType"], opened["priority"]) == ("ALERT", "LOW")
+        assert ("ALERT", "fire") in keys_at(sandbox)
+        members = [key for key in keys if ("ALERT", key) not in keys_at(sandbox)]
+        many = len(members)
+        assert opened["summary"].startswith(f"Storm digest: {many} alerts of probe-1 ({many} medium): ")
+        with SpoolView(tmp_path / "spool.db") as view:
+            (lane,) = view.show(members[0])
+            (own,) = view.show(opened["alertKey"])
+        assert (lane.state, lane.digest) == ("digested", opened["alertKey"])
+        assert (own.members, len(own.member_keys)) == (many, 100)
+        await client.post("/events", json=[event(key, status="resolved") for key in members])
+        await until(lambda: b"mcp_digest_alerts_total 2.0" in service.metrics.exposition())
+        assert digests()[-1]["eventType"] == "RESOLVE"
+        counts = service.counts()
+        assert (counts.error(), counts.digested) == (0, 2 * many)
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert view.audit().error == 0
+
+
 # kill -9 ---------------------------------------------------------------------------------------------------------
 
 PRODUCERS = 4
