@@ -18,6 +18,7 @@ from mcp_ilert.doors.server import Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.errors import StartError
+from mcp_ilert.web.app import metrics_app
 
 KEYS = ("listen.address", "listen.port")
 
@@ -222,6 +223,13 @@ async def test_at_the_end_nobody_is_waited_for_longer_than_the_grace():
     await stream.aclose()
 
 
+def test_a_server_that_is_abandoned_gives_its_port_back():
+    server = Server(metrics_app(lambda: b""), listening_sockets("127.0.0.1", 0, keys=KEYS))
+    port = server.addresses[0][1]
+    server.abandon()
+    listening_sockets("127.0.0.1", port, keys=KEYS)[0].close()
+
+
 def test_the_server_needs_no_event_loop_before_it_serves():
     """Sockets are bound, and the line about a taken port is out, before Trio runs."""
     code = (
@@ -233,8 +241,6 @@ def test_the_server_needs_no_event_loop_before_it_serves():
 
 
 async def test_the_metrics_port_answers_metrics_and_health():
-    from mcp_ilert.web.app import metrics_app
-
     sockets = listening_sockets("127.0.0.1", 0, keys=KEYS)
     server = Server(metrics_app(lambda: b"mcp_up 1\n"), sockets)
     async with trio.open_nursery() as nursery:

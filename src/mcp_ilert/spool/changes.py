@@ -12,8 +12,6 @@ from mcp_ilert.spool.port import Change, Drop, Pause, Replay, Retarget, ReturnRe
 from mcp_ilert.spool.shelf import Row
 
 SLICE = 200
-WINDOW = 5_000
-"""Lane ids looked through in one slice of a Retarget."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -94,22 +92,18 @@ def _return_refused(engine: Engine, change: ReturnRefused, cursor: int, now_ms: 
 def _retarget(engine: Engine, change: Retarget, cursor: int, now_ms: int) -> Step:
     """Move what waits at targets that are gone to where the routes send it now.
 
-    A lane that the target knows an open alert of stays: it is parked until the target returns.
+    A lane that the target knows an open alert of stays: it is parked until the target returns. The cursor counts
+    those that stay. Nothing but the lanes of gone targets is looked at, so a start does not read the backlog.
     """
-    gone = {t.id for name, t in engine.targets().items() if name not in change.targets}
-    if not gone:
-        return Step(0)
+    gone = [t.id for name, t in engine.targets().items() if name not in change.targets]
+    ids = engine.shelf.waiting_at(gone, SLICE, cursor)
     events = 0
-    for row in engine.shelf.window(cursor, WINDOW):
-        lane = row.lane
-        if (
-            row.target in gone
-            and lane.waiting
-            and not lane.flying
-            and lane.remote in (Remote.NONE, Remote.CLOSED)
-        ):
+    for row in map(engine.row, ids):
+        if row.lane.remote in (Remote.NONE, Remote.CLOSED):
             events += _move(engine, row, now_ms)
-    return Step(events, cursor + WINDOW if cursor + WINDOW < engine.shelf.last() else None)
+        else:
+            cursor += 1
+    return Step(events, cursor if len(ids) == SLICE else None)
 
 
 def _move(engine: Engine, row: Row, now_ms: int) -> int:

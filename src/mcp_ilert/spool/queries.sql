@@ -87,11 +87,14 @@ SELECT id FROM lane INDEXED BY lane_rank WHERE state = 3 AND state IN (1, 2, 3) 
 -- name: dead
 SELECT id FROM lane INDEXED BY lane_dead WHERE (letters > 0 OR state = 4) AND id > ? ORDER BY id LIMIT ?;
 
--- name: window
-SELECT id, target, body FROM lane WHERE id > ? AND id <= ? ORDER BY id;
-
--- name: last
-SELECT coalesce(max(id), 0) FROM lane;
+-- What waits at some targets, alive or dead; nothing else is looked at.
+-- name: waiting_at
+SELECT lane.id FROM json_each(?1) AS wanted JOIN lane INDEXED BY lane_rank
+  ON lane.target = wanted.value AND lane.state IN (1, 2) AND lane.state IN (1, 2, 3)
+UNION ALL
+SELECT lane.id FROM json_each(?1) AS wanted JOIN lane INDEXED BY lane_due
+  ON lane.target = wanted.value AND lane.state = 4 AND lane.state IN (0, 2, 4)
+LIMIT ?2 OFFSET ?3;
 
 -- What a reader asks.
 -- name: lanes

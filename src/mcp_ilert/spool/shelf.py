@@ -83,11 +83,8 @@ class Shelf(Protocol):
     def dead(self, after: int, limit: int) -> Sequence[int]:
         """Lanes with dead letters of either sort, by id."""
 
-    def window(self, after: int, width: int) -> Sequence[Row]:
-        """The lanes with ids above `after`, up to `after + width`."""
-
-    def last(self) -> int:
-        """The highest lane id."""
+    def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
+        """Lanes in which something waits (READY, BACKOFF or DEAD) at these targets, in a steady order."""
 
     def assume_unknown_until(self) -> int:
         """Until then a key without a record counts as unknown (a damaged spool was set aside); 0 where not."""

@@ -114,11 +114,10 @@ class MemoryShelf:
     def dead(self, after: int, limit: int) -> Sequence[int]:
         return sorted(i for i, row in self._rows.items() if i > after and row.lane.dead_count())[:limit]
 
-    def window(self, after: int, width: int) -> Sequence[Row]:
-        return [row for lane_id, row in sorted(self._rows.items()) if after < lane_id <= after + width]
-
-    def last(self) -> int:
-        return max(self._rows, default=0)
+    def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
+        states = (State.READY, State.BACKOFF, State.DEAD)
+        found = [i for target in targets for state in states for i, _ in self._where(state, target)]
+        return found[skip : skip + limit]
 
     def assume_unknown_until(self) -> int:
         return self.unknown_until

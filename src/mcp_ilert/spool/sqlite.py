@@ -234,13 +234,10 @@ class SqliteShelf:
     def dead(self, after: int, limit: int) -> Sequence[int]:
         return [lane_id for (lane_id,) in self.connection.execute(self._sql["dead"], (after, limit))]
 
-    def window(self, after: int, width: int) -> Sequence[Row]:
-        rows = self.connection.execute(self._sql["window"], (after, after + width))
-        return [Row(lane_id, target, LANE.decode(body)) for lane_id, target, body in rows]
-
-    def last(self) -> int:
-        row = self._one("last")
-        return msgspec.convert(row[0], int) if row else 0
+    def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
+        wanted = "[" + ",".join(map(str, targets)) + "]"
+        rows = self.connection.execute(self._sql["waiting_at"], (wanted, limit, skip))
+        return [lane_id for (lane_id,) in rows]
 
     def assume_unknown_until(self) -> int:
         return self._unknown_until
