@@ -6,7 +6,10 @@ python benchmarks/bench_mapping.py [EVENTS]
 import importlib.util
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import msgspec
 
@@ -27,7 +30,7 @@ ROUTES = tuple(
 )
 
 
-def rate(call, events):
+def rate(call: Callable[[], object], events: int) -> float:
     """Calls a second, best of three."""
     best = float("inf")
     for _ in range(3):
@@ -38,13 +41,13 @@ def rate(call, events):
     return events / best
 
 
-def single(found):
+def single(found: object) -> bytes:
     """What `split` gives for one event."""
     assert isinstance(found, bytes)
     return found
 
 
-def pure():
+def pure() -> ModuleType:
     """The same module as plain Python."""
     spec = importlib.util.spec_from_file_location(
         "pure_mapping", Path(installed.__file__).parent / "mapping.py"
@@ -56,7 +59,7 @@ def pure():
     return module
 
 
-def table(module):
+def table(module: ModuleType) -> Any:
     """Twenty routes of which none matches: the longest way."""
     rules = [
         module.Rule(None, glob_matcher(f"web-{number}*"), (), 0, (("host", f"h{number}"),))
@@ -65,7 +68,7 @@ def table(module):
     return module.Table({1: 1, 2: 2}, 2, {}, ((1, "source"), (0, "/"), (2, "host")), rules)
 
 
-def main():
+def main() -> None:
     events = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     event = decode_event(PAYLOAD)
     compiled = not installed.__file__.endswith(".py")
@@ -75,7 +78,7 @@ def main():
 
     print(f"{'one call':44}{'plain a second':>16}{'compiled':>14}{'times':>8}")
     plain, fast = table(pure()), table(installed)
-    calls = {
+    calls: dict[str, Callable[[Any], Callable[[], object]]] = {
         "severity": lambda t: lambda: t.severity(1, None),
         "first of 20 rules, none matches": lambda t: (
             lambda: t.first(event.source, event.tags, 1, event.labels)
@@ -89,7 +92,7 @@ def main():
     print(f"\n{'from bytes to entry':44}{'events a second':>16}")
     by_default, routed = Mapper(Settings()), Mapper(Settings(routes=ROUTES))
     keyed = Mapper(Settings(mapping=Mapping(alert_key="{source}/{labels.host}")))
-    steps = {
+    steps: dict[str, Callable[[], object]] = {
         "json.decode alone, to plain objects": lambda: msgspec.json.decode(PAYLOAD),
         "check_text": lambda: check_text(PAYLOAD),
         "check (the doors)": lambda: check(PAYLOAD),
