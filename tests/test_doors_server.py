@@ -223,13 +223,6 @@ async def test_at_the_end_nobody_is_waited_for_longer_than_the_grace():
     await stream.aclose()
 
 
-def test_a_server_that_is_abandoned_gives_its_port_back():
-    server = Server(metrics_app(lambda: b""), listening_sockets("127.0.0.1", 0, keys=KEYS))
-    port = server.addresses[0][1]
-    server.abandon()
-    listening_sockets("127.0.0.1", port, keys=KEYS)[0].close()
-
-
 def test_the_server_needs_no_event_loop_before_it_serves():
     """Sockets are bound, and the line about a taken port is out, before Trio runs."""
     code = (

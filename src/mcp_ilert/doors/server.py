@@ -87,11 +87,6 @@ class Server:
         """Take this certificate from the next connection on (a reload)."""
         self._tls = tls
 
-    def abandon(self) -> None:
-        """Close the sockets of a server that will not be served after all."""
-        for sock in self._sockets:
-            sock.close()
-
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
