@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import storm
 from mcp_ilert.dispatch.storm import Storm
-from mcp_ilert.decode.native import decode_event
-from mcp_ilert.events import DeadByRejection, Kind, Settlement, Severity
+from mcp_ilert.events import DeadByRejection, Delivery, Kind, Settlement, Severity
 from mcp_ilert.spool.changes import step
 from mcp_ilert.spool.gathering import (
     TOLD_KEPT,
@@ -121,7 +121,7 @@ def test_a_crash_while_members_are_given_back_loses_none(tmp_path: Path) -> None
     for _ in range(3):
         first.transact(lambda e: step(e, Gather("default"), 0, T0))
     clock.forward(6)
-    deliveries = []
+    deliveries: list[Delivery] = []
     first.transact(lambda e: deliveries.extend(e.lease([Want("default", 1, 1)], {}, clock()).deliveries))
     rejected = Settlement(deliveries[0].lease, DeadByRejection(400, "no"), clock())
     first.transact(lambda e: e.settle([rejected], {}, clock()))

@@ -142,7 +142,7 @@ class DigestMachine(RuleBasedStateMachine):
         for delivery in got:
             model = self.model_of(delivery)
             assert model.waits
-            assert not (model.member or model.dead or model.flying)
+            assert not any((model.member, model.dead, model.flying))
             assert not (storm and model.may_enter() and not delivery.digest)
             assert LETTERS[delivery.kind] == plain(model.lease())
             self.flying[self.name_of(delivery)] = delivery

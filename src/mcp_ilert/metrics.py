@@ -83,7 +83,9 @@ class Metrics:
             buckets=DELIVERY_BUCKETS,
             registry=registry,
         )
-        self.digest_alerts = Counter("mcp_digest_alerts", "Operations of digests delivered; not in mcp_out_success.", registry=registry)
+        self.digest_alerts = Counter(
+            "mcp_digest_alerts", "Operations of digests delivered; not in mcp_out_success.", registry=registry
+        )
 
     def _targets(self) -> None:
         registry, labels = self.registry, ("target",)
@@ -162,7 +164,9 @@ class _SpoolCollector(Collector):
         # What has left a digest was digested all the same: a total never falls.
         digested = now.digested + now.undigested - base.digested - base.undigested
         yield CounterMetricFamily(
-            "mcp_events_digested", "Events put into a digest, those that left it again included.", value=max(0, digested)
+            "mcp_events_digested",
+            "Events put into a digest, those that left it again included.",
+            value=max(0, digested),
         )
         dropped = CounterMetricFamily("mcp_events_dropped", "Events dropped.", labels=("reason",))
         dropped.add_metric(("route",), max(0, now.dropped_by_route - base.dropped_by_route))

@@ -92,7 +92,12 @@ async def test_lesser_alerts_become_one_digest_that_says_what_they_are(world: Wo
     assert await world.gather() == 4
     assert (world.digested, world.spool.counts().pending, world.spool.counts().lanes) == (4, 0, 0)
     delivery = await world.send()
-    assert (delivery.kind, delivery.digest, delivery.count, delivery.severity) == (Kind.ALERT, True, 4, MEDIUM)
+    assert (delivery.kind, delivery.digest, delivery.count, delivery.severity) == (
+        Kind.ALERT,
+        True,
+        4,
+        MEDIUM,
+    )
     event = msgspec.json.decode(delivery.payload)
     assert event["source"] == "db"
     assert event["summary"] == "Storm digest: 4 alerts of db (3 medium, 1 low): a is down"
@@ -343,3 +348,23 @@ async def test_the_agenda_tells_how_many_lanes_wait(world: World) -> None:
     await world.gather()
     leased = await world.spool.lease([Want("default", 1, 1)], {}, world.clock())
     assert leased.agenda["default"].backlog == 1
+
+
+async def test_the_digest_says_what_its_members_say_now(world: World) -> None:
+    await world.alerts("a", severity=Severity.LOW)
+    await world.gather()
+    await world.send()
+    await world.put(entry("A", "a", text="db: a burns", severity=MEDIUM))
+    update = await world.send()
+    assert said(update) == "Storm digest: 1 alert of db (1 medium): a burns"
+    assert update.severity is MEDIUM
+
+
+async def test_a_digest_of_which_an_answer_was_lost_is_closed_when_it_is_rejected(world: World) -> None:
+    await world.alerts("a")
+    await world.gather()
+    await world.send(Again(due_ms=0, attempts=1, rejections=0, certain=False))
+    await world.send(DeadByRejection(400, "no"), after=0)
+    while not world.spool.counts().pending:
+        await world.spool.records()
+    assert [(d.kind, d.digest) for d in await world.lease(5) if d.digest] == [(Kind.RESOLVE, True)]

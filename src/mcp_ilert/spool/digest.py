@@ -71,7 +71,9 @@ def arrive(lane: Lane, entry: Entry, now_ms: int) -> Arrived:
     """Fold an event into a member: a further alert is coalesced, accept and resolve are digested too."""
     seq = lane.seq + 1
     if entry.kind is Kind.RESOLVE:
-        return Arrived(replace(leave(lane), seq=seq, waiting=(), attempts=0, rejections=0, due_ms=0), digested=1)
+        return Arrived(
+            replace(leave(lane), seq=seq, waiting=(), attempts=0, rejections=0, due_ms=0), digested=1
+        )
     op = Op(entry.kind, entry.severity, 1, entry.accepted_ms, entry.accepted_ms, seq, entry.payload)
     lane = fold(replace(lane, seq=seq, member_ms=now_ms), op, cancel_resolved=True).lane
     accept = entry.kind is Kind.ACCEPT

@@ -7,8 +7,6 @@ its alert key follows from these, and so does its lane.
 from collections.abc import Iterable
 from typing import Protocol
 
-import msgspec
-
 from mcp_ilert.events import Entry, Kind, Settlement
 from mcp_ilert.spool import digest, gathering
 from mcp_ilert.spool.gathering import Gathering

@@ -118,9 +118,7 @@ def _said(told: tuple[Telling, ...], severity: Severity, summary: str) -> tuple[
 
 def _unsaid(told: tuple[Telling, ...], summary: str) -> tuple[Telling, ...]:
     summary = shortened(summary, SUMMARY_CHARACTERS)
-    fewer = (
-        msgspec.structs.replace(t, alerts=t.alerts - 1) if t.summary == summary else t for t in told
-    )
+    fewer = (msgspec.structs.replace(t, alerts=t.alerts - 1) if t.summary == summary else t for t in told)
     return _ranked(t for t in fewer if t.alerts)
 
 
@@ -189,9 +187,9 @@ def _resolved_words(gathering: Gathering) -> str:
 
 def _details(gathering: Gathering, key: str) -> str:
     shown = gathering.told[:TOLD_SHOWN]
+    whole = f"{_alerts(gathering.members())} {_whose(gathering)}"
     lines = [
-        f"{_alerts(gathering.members())} {_whose(gathering)} since {rfc3339(gathering.since_ms)}:"
-        f" {_severity_words(gathering)}.",
+        f"{whole} since {rfc3339(gathering.since_ms)}: {_severity_words(gathering)}.",
         f"{gathering.resolved:,} more resolved meanwhile." if gathering.resolved else "",
         "They would have waited too long one by one. The most telling:",
         *(f"- {t.severity.name.lower()}, {_alerts(t.alerts)}: {t.summary}" for t in shown),

@@ -114,7 +114,9 @@ class MemoryShelf:
         return sorted(lane_id for lane_id, _ in self._where(State.LEASED))[:limit]
 
     def dead(self, after: int, limit: int) -> Sequence[int]:
-        return sorted(i for i, row in self._rows.items() if i > after and (row.lane.dead or row.lane.letters))[:limit]
+        return sorted(
+            i for i, row in self._rows.items() if i > after and (row.lane.dead or row.lane.letters)
+        )[:limit]
 
     def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
         states = (State.READY, State.BACKOFF, State.DEAD)

@@ -201,7 +201,9 @@ class SpoolView:
             lane.rejections,
             lane.due_ms,
             _op_view(_worded(lane, lane.flying)) if lane.flying is not None else None,
-            tuple(_op_view(_worded(lane, op)) for op in (*(r.letter.op for r in lane.returning), *lane.waiting)),
+            tuple(
+                _op_view(_worded(lane, op)) for op in (*(r.letter.op for r in lane.returning), *lane.waiting)
+            ),
             tuple(
                 LetterView(_op_view(x.op), x.status, x.detail, x.correlation_id, x.at_ms, x.superseded)
                 for x in lane.letters
