@@ -12,10 +12,12 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.history import DECODE, Note
 from mcp_ilert.spool.lane import Lane, Op, State
 from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
 
 PAGE = 2_000
+NEWEST = (1 << 63) - 1
 
 
 class OpView(msgspec.Struct, frozen=True):
@@ -57,6 +59,14 @@ class LaneView(msgspec.Struct, frozen=True):
     in_flight: OpView | None
     waiting: tuple[OpView, ...]
     letters: tuple[LetterView, ...]
+
+
+class NoteView(msgspec.Struct, frozen=True):
+    """One note of the history."""
+
+    id: int
+    at_ms: int
+    note: Note
 
 
 class TargetView(msgspec.Struct, frozen=True):
@@ -170,6 +180,12 @@ class SpoolView:
         """Lanes with dead letters, by outage or by rejection, by id above `after`."""
         rows = (self._shelf.get(lane_id) for lane_id in self._shelf.dead(after, limit))
         return [self._view(row.id, row.target, row.lane) for row in rows if row is not None]
+
+    def history(self, key: str, limit: int, before: int = NEWEST) -> list[NoteView]:
+        """What happened to a key, newest first, by id below `before`."""
+        wanted = key.strip().lower()
+        notes = ((n, at, DECODE(body)) for n, at, body in self._shelf.history(wanted, before, limit))
+        return [NoteView(n, at, note) for n, at, note in notes if note.key.lower() == wanted]
 
     def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
         return LaneView(

@@ -101,12 +101,17 @@ class Writer:
                 self._alone(job)
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
-        """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept."""
+        """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
+
+        They are then written without their history: it would take of that room.
+        """
+        self._store.engine.history.muted = True
         for job in jobs:
             if job.work is None:
                 job.error = UnavailableError(why)
             else:
                 self._alone(job)
+        self._store.engine.history.muted = False
 
     def _alone(self, job: Job) -> None:
         try:
