@@ -68,7 +68,9 @@ async def test_an_older_spool_is_migrated_with_all_that_waits(tmp_path: Path) ->
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         await spool.put([entry()])
     connection = apsw.Connection(str(tmp_path / "spool.db"))
-    connection.execute("DROP INDEX lane_dead; DROP TABLE history; PRAGMA user_version = 1")  # as version 1 was
+    connection.execute(
+        "DROP INDEX lane_dead; DROP TABLE history; PRAGMA user_version = 1"
+    )  # as version 1 was
     connection.close()
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         assert await lease_all(spool) == [("evt-1", Kind.ALERT)]

@@ -10,7 +10,8 @@ from mcp_ilert.cli.common import Failure, emit_json
 from mcp_ilert.cli.locate import Place, at_spool
 
 if TYPE_CHECKING:
-    from mcp_ilert.console.look import Look, Page
+    from mcp_ilert.console.look import Look
+    from mcp_ilert.console.shown import Page
     from mcp_ilert.control import Answer
     from mcp_ilert.spool.view import LaneView
 
@@ -99,7 +100,7 @@ def dead(place: Place, *, limit: int, after: int, as_json: bool) -> None:
 def _emit_page(found: "Page") -> None:
     from mcp_ilert.console import shown  # noqa: PLC0415 - heavy
 
-    emit_json(shown.page(found.lanes, found.after))
+    emit_json(shown.page(found))
 
 
 def _tell_more(found: "Page") -> None:

@@ -6,11 +6,10 @@ Synchronous, by a read-only connection that lives as long as the read: call it i
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.console import shown
 from mcp_ilert.console.now import Tell, now_words
+from mcp_ilert.console.shown import Page
 from mcp_ilert.spool.port import TargetRecord
 from mcp_ilert.spool.view import NEWEST, Audit, LaneView, SpoolView, Stats
 
@@ -21,13 +20,6 @@ MAX_KEYS_TARGETS = 100
 """Lanes of one key that are shown: there is one a target."""
 
 Pager = Callable[[SpoolView, int, int], list[LaneView]]
-
-
-class Page(msgspec.Struct, frozen=True):
-    """Lanes by id; `after` asks for the next page, None where there is none."""
-
-    lanes: list[LaneView]
-    after: int | None
 
 
 class Look:

@@ -10,6 +10,13 @@ from mcp_ilert.spool.history import Attempt, Note
 from mcp_ilert.spool.view import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
 
 
+class Page(msgspec.Struct, frozen=True):
+    """Lanes as the spool has them; `after` asks for the next page, None where there is none."""
+
+    lanes: Sequence[LaneView]
+    after: int | None
+
+
 class Operation(msgspec.Struct, frozen=True):
     """One operation of a lane, with the newest event folded into it."""
 
@@ -170,8 +177,8 @@ def lane(view: LaneView) -> Lane:
     )
 
 
-def page(views: Sequence[LaneView], after: int | None) -> LanePage:
-    return LanePage(tuple(map(lane, views)), after)
+def page(found: Page) -> LanePage:
+    return LanePage(tuple(map(lane, found.lanes)), found.after)
 
 
 def stats(found: Stats) -> SpoolStats:

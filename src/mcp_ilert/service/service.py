@@ -26,6 +26,7 @@ from mcp_ilert.service.parts import (
     targets_of,
     with_what_stays,
 )
+from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
@@ -58,7 +59,7 @@ class Service:
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
         self.guard = Guard(settings.auth.tokens)
         self._tell = rules_of(settings, mapper).tell
-        self.look = Look(path, now_ms, lambda payload: self._tell(payload))
+        self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
         self.stopping = False
         self.url = ""
@@ -75,6 +76,9 @@ class Service:
     def begin(self, dispatcher: Dispatcher, targets: Mapping[str, Target]) -> None:
         """Take the delivering half, which is made after the spool and the doors."""
         self._dispatcher, self._targets = dispatcher, targets
+
+    def _tell_now(self, payload: bytes) -> Told:
+        return self._tell(payload)
 
     def counts(self) -> Counts:
         """The conservation law's terms, now."""

@@ -18,7 +18,7 @@ from quart_trio import QuartTrio
 from mcp_ilert.console import shown
 from mcp_ilert.console.look import Look
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, Request, ResumeTarget
-from mcp_ilert.errors import McpIlertError, UnavailableError
+from mcp_ilert.errors import McpIlertError, SpoolError, UnavailableError
 from mcp_ilert.spool.view import NEWEST
 from mcp_ilert.web.access import from_elsewhere
 from mcp_ilert.web.auth import Guard, Principal
@@ -61,42 +61,48 @@ def add_api(app: QuartTrio, api: Api, guard: Guard) -> None:
 def _add_reads(app: QuartTrio, api: Api, guard: Guard) -> None:
     readers, auditors = trio.CapacityLimiter(READERS), trio.CapacityLimiter(1)
 
-    async def read(look: Callable[[], T], limiter: trio.CapacityLimiter = readers) -> T:
-        return await trio.to_thread.run_sync(look, limiter=limiter)
+    async def read(look: Callable[[], msgspec.Struct], limiter: trio.CapacityLimiter = readers) -> Response:
+        """Reading and encoding happen in a thread: a page may be large."""
+        try:
+            return _json(await trio.to_thread.run_sync(lambda: msgspec.json.encode(look()), limiter=limiter))
+        except SpoolError:
+            log.exception("the spool cannot be read")
+            raise RequestError(503, "the spool cannot be read now", {"Retry-After": "5"}) from None
 
     @app.get(f"{ROOT}/stats")
     async def stats() -> Response:
         _reader(guard)
-        return _json(shown.stats(await read(api.look.stats)))
+        return await read(lambda: shown.stats(api.look.stats()))
 
     @app.get(f"{ROOT}/lanes")
     async def lanes() -> Response:
         limit, after = _page(guard)
-        found = await read(partial(api.look.lanes, limit, after))
-        return _json(await read(partial(shown.page, found.lanes, found.after)))
+        return await read(lambda: shown.page(api.look.lanes(limit, after)))
 
     @app.get(f"{ROOT}/dead")
     async def dead() -> Response:
         limit, after = _page(guard)
-        found = await read(partial(api.look.dead, limit, after))
-        return _json(shown.page(found.lanes, found.after))
+        return await read(lambda: shown.page(api.look.dead(limit, after)))
 
     @app.get(f"{ROOT}/why")
     async def why() -> Response:
         _reader(guard, "key", "limit", "before")
-        key = current.args.get("key", "")
-        if not key.strip() or len(key) > MAX_KEY:
-            raise RequestError(400, f"key: expected an alert key of 1 to {MAX_KEY} characters: ?key=KEY")
-        before = _number("before", NEWEST, 1, NEWEST)
-        life = await read(partial(api.look.why, key, _number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT), before))
-        if not life.history and not life.lanes:
-            raise RequestError(404, "nothing is known of this key")
-        return _json(life)
+        key, before = _key(), _number("before", NEWEST, 1, NEWEST)
+        limit = _number("limit", DEFAULT_LIMIT, 1, MAX_LIMIT)
+        return await read(lambda: _known(api.look.why(key, limit, before)))
 
     @app.get(f"{ROOT}/audit")
     async def audit() -> Response:
         _reader(guard)
-        return _json(shown.audited(await read(api.look.audit, auditors)))
+        if auditors.borrowed_tokens:
+            raise RequestError(429, "an audit is under way already; one at a time", {"Retry-After": "5"})
+        return await read(lambda: shown.audited(api.look.audit()), auditors)
+
+
+def _known(life: shown.Life) -> shown.Life:
+    if not life.history and not life.lanes:
+        raise RequestError(404, "nothing is known of this key")
+    return life
 
 
 async def _change(api: Api, guard: Guard, kind: type[Request]) -> Response:
@@ -106,11 +112,11 @@ async def _change(api: Api, guard: Guard, kind: type[Request]) -> Response:
     log.info("asked through the API", change=kind.__name__, token=principal.name or None)
     try:
         answer = await api.carry(change)
-    except UnavailableError:
+    except McpIlertError as error:
+        if isinstance(change, PauseTarget | ResumeTarget) and not isinstance(error, UnavailableError):
+            raise RequestError(404, str(error)) from None  # there is no such target
         raise
-    except McpIlertError as error:  # a target that there is not
-        raise RequestError(404, str(error)) from None
-    return _json(answer)
+    return _json(msgspec.json.encode(answer))
 
 
 # Who may ----------------------------------------------------------------------------------------------------------
@@ -151,6 +157,13 @@ def _known_query(*names: str) -> None:
             raise RequestError(400, f"{name[:80]}: there is no such query parameter here; known are: {known}")
 
 
+def _key() -> str:
+    key = current.args.get("key", "")
+    if not key.strip() or len(key) > MAX_KEY:
+        raise RequestError(400, f"key: expected an alert key of 1 to {MAX_KEY} characters: ?key=KEY")
+    return key
+
+
 def _number(name: str, default: int, low: int, high: int) -> int:
     text = current.args.get(name)
     if text is None:
@@ -176,7 +189,5 @@ async def _body(kind: type[T]) -> T:
         raise RequestError(400, f"not JSON: {error}") from None
 
 
-def _json(value: msgspec.Struct) -> Response:
-    return Response(
-        msgspec.json.encode(value), headers={"Cache-Control": "no-store"}, content_type="application/json"
-    )
+def _json(text: bytes) -> Response:
+    return Response(text, headers={"Cache-Control": "no-store"}, content_type="application/json")

@@ -63,9 +63,20 @@ PROBLEMS: Final[dict[int, str]] = {
     408: "The body did not arrive in time.",
     413: "The body is too large.",
     415: "The content type is not application/json.",
+    429: "An audit is under way already.",
     422: "The body is JSON, but not this request; `detail` names the field.",
-    503: "The spool cannot take the change now; come again after Retry-After.",
+    503: "The spool cannot be read or changed now; come again after Retry-After.",
 }
+
+MORE: Final[dict[str, tuple[int, ...]]] = {
+    "why": (404,),
+    "audit": (429,),
+    "replay": (408, 413, 415, 422),
+    "drop": (408, 413, 415, 422),
+    "pause": (404, 408, 413, 415, 422),
+    "resume": (404, 408, 413, 415, 422),
+}
+"""Beside 400, 401, 403 and 503, which all may give."""
 
 
 def api_paths() -> dict[str, Any]:
@@ -77,7 +88,7 @@ def api_paths() -> dict[str, Any]:
 
 def _read(name: str) -> dict[str, Any]:
     summary, kind, parameters = READS[name]
-    statuses = (400, 401, 403, 404) if name == "why" else (400, 401, 403)
+    statuses = (400, 401, 403, *MORE.get(name, ()), 503)
     return {
         "tags": ["operation"],
         "summary": summary,
@@ -96,7 +107,7 @@ def _write(name: str) -> dict[str, Any]:
         "operationId": name,
         "security": SECURITY,
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": _responses("Done.", Answer, tuple(PROBLEMS)),
+        "responses": _responses("Done.", Answer, (400, 401, 403, *MORE[name], 503)),
     }
 
 
