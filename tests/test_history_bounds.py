@@ -176,9 +176,9 @@ def test_a_row_on_disk_costs_about_what_is_counted(tmp_path: Path) -> None:
 def test_notes_of_a_key_are_read_newest_first_and_by_pages() -> None:
     life = Life(None, 1 << 20)
     entry = Entry(T0, Kind.ALERT, Severity.HIGH, "default", "Key", b"x")
+    resolve = Entry(T0, Kind.RESOLVE, Severity.HIGH, "default", "key", b"y")
     for _ in range(5):
-        alert = [entry, Entry(T0, Kind.RESOLVE, Severity.HIGH, "default", "key", b"y")]
-        life.store.transact(lambda e, alert=alert: e.accept(alert, T0, fold=True))
+        life.store.transact(lambda e: e.accept([entry, resolve], T0, fold=True))
     shelf = life.store.engine.shelf
     first = shelf.history("key", 1 << 62, 3)
     rest = shelf.history("key", first[-1][0], 3)

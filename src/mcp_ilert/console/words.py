@@ -54,21 +54,34 @@ class Line(msgspec.Struct, frozen=True):
     text: str
 
 
+class Past(msgspec.Struct, frozen=True):
+    """What was told before of a key at a target: the last attempt, and when dead letters were last made alive."""
+
+    attempt: Attempt | None = None
+    alive_ms: int = 0
+
+
 def story(notes: Sequence[NoteView]) -> list[tuple[NoteView, list[Line]]]:
     """Each note with its lines, the oldest note first; each knows what was told before it."""
     told: list[tuple[NoteView, list[Line]]] = []
-    before: dict[str, Attempt] = {}
+    pasts: dict[str, Past] = {}
     for view in sorted(notes, key=lambda n: n.id):
-        told.append((view, list(_lines(view.note, view.at_ms, before.get(view.note.target)))))
-        if isinstance(view.note.what, Attempt):
-            before[view.note.target] = view.note.what
+        target, what = view.note.target, view.note.what
+        past = pasts.get(target, Past())
+        told.append((view, list(_lines(view.note, view.at_ms, past))))
+        if isinstance(what, Attempt):
+            pasts[target] = Past(what)
+        elif isinstance(what, Replayed | Returned):
+            pasts[target] = Past(past.attempt, view.at_ms)
+        elif isinstance(what, Moved):
+            pasts |= dict.fromkeys(what.targets, Past(None, view.at_ms))
     return told
 
 
-def _lines(note: Note, at_ms: int, before: Attempt | None) -> Iterator[Line]:
+def _lines(note: Note, at_ms: int, past: Past) -> Iterator[Line]:
     if isinstance(note.what, Attempt):
-        yield from _came(note.what, before)
-        yield from _left(note.target, note.what)
+        yield from _came(note.what, past.attempt)
+        yield from _left(note.target, note.what, past)
         yield Line(at_ms, _ended(note.what))
     else:
         yield Line(at_ms, _sentence(note.what, note.target))
@@ -76,7 +89,7 @@ def _lines(note: Note, at_ms: int, before: Attempt | None) -> Iterator[Line]:
 
 def _came(attempt: Attempt, before: Attempt | None) -> Iterator[Line]:
     """Why there was something to send; of a further attempt, only what was folded in meanwhile."""
-    if before is not None and (before.kind, before.first_ms) == (attempt.kind, attempt.first_ms):
+    if before is not None and _same(before, attempt):
         more = attempt.count - before.count
         if more > 0:
             yield Line(attempt.last_ms, f"{events(more)} more came and {was(more)} folded in")
@@ -91,31 +104,46 @@ def _came(attempt: Attempt, before: Attempt | None) -> Iterator[Line]:
         yield Line(attempt.last_ms, f"{events(more)} more came until then and {was(more)} folded in")
 
 
-def _left(target: str, attempt: Attempt) -> Iterator[Line]:
+def _same(before: Attempt, attempt: Attempt) -> bool:
+    """Whether an attempt is a further one of what was tried before."""
+    ids = (before.kind, before.first_ms) == (attempt.kind, attempt.first_ms)
+    return ids and before.end is not End.DELIVERED
+
+
+def _left(target: str, attempt: Attempt, past: Past) -> Iterator[Line]:
     taken = attempt.taken
     if taken is None:
         return
     route = f"{taken.told.route} matched" if taken.told.route else "no route matched"
     how = "as a probe, whether the target works again, " if taken.probe else ""
     how += "brought back by itself after an outage, " if taken.revived else ""
-    yield Line(
-        taken.at_ms, f"sent to {target} ({route}), {how}attempt {attempt.number}; {_waited(attempt, taken)}"
-    )
+    waited = _waited(attempt, taken, past)
+    yield Line(taken.at_ms, f"sent to {target} ({route}), {how}attempt {attempt.number}; {waited}")
 
 
-def _waited(attempt: Attempt, taken: Taken) -> str:
-    parts: list[str] = []
-    if taken.ready_ms - attempt.first_ms > AT_ONCE_MS:
-        if taken.backed_off:
-            parts.append(f"until {clock(taken.ready_ms)} after the attempt before")
-        else:
-            parts.append(f"until {clock(taken.ready_ms)} for the request before it to end")
+def _waited(attempt: Attempt, taken: Taken, past: Past) -> str:
+    parts, ready_ms = _kept(attempt, taken, past)
     if taken.stop is not None:
         parts.append(f"{lasting(taken.stop_ms)} {STOPPED[taken.stop]}")
-    rest = taken.at_ms - taken.ready_ms - taken.stop_ms
-    if rest > AT_ONCE_MS:
+    rest = taken.at_ms - ready_ms - taken.stop_ms
+    if rest > AT_ONCE_MS and not taken.probe:
         parts.append(f"{lasting(rest)} for its turn at the pace of the key ({TURN[taken.turn]})")
     return f"it waited {', then '.join(parts)}" if parts else "it did not wait"
+
+
+def _kept(attempt: Attempt, taken: Taken, past: Past) -> tuple[list[str], int]:
+    """What kept it back in its own lane, and until when."""
+    died = past.attempt is not None and past.attempt.end is End.DEAD_BY_OUTAGE
+    if taken.revived:
+        return [f"until {clock(taken.at_ms)}, dead by an outage"], taken.at_ms
+    if past.alive_ms > taken.ready_ms:
+        return [f"until {clock(past.alive_ms)}, when it was made alive"], past.alive_ms
+    if died and attempt.last_ms > taken.ready_ms:
+        return [f"until {clock(attempt.last_ms)}, dead by an outage until more came"], attempt.last_ms
+    if taken.ready_ms - attempt.first_ms <= AT_ONCE_MS:
+        return [], taken.ready_ms
+    why = "after the attempt before" if taken.backed_off else "for the request before it to end"
+    return [f"until {clock(taken.ready_ms)} {why}"], taken.ready_ms
 
 
 def _ended(attempt: Attempt) -> str:
@@ -140,7 +168,8 @@ def said_words(said: Said) -> str:
     cid = f" (correlation id {said.correlation_id})" if said.correlation_id else ""
     if not said.status:
         return f"no answer: {said.text}{cid}" if said.text else "no answer is known"
-    return f"iLert answered {said.status}{f': {said.text}' if said.text else ''}{cid}"
+    text = f": {said.text}" if said.text and said.text != f"answered {said.status}" else ""
+    return f"iLert answered {said.status}{text}{cid}"
 
 
 def _sentence(what: What, target: str) -> str:
