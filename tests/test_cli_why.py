@@ -262,3 +262,10 @@ async def test_what_a_producer_or_ilert_wrote_cannot_drive_the_terminal(spool: P
     assert "\x1b" not in text
     assert "\u202e" not in text
     assert "\\x1b]0;evil" in text
+
+
+async def test_a_key_longer_than_what_is_kept_of_it_is_found(spool: Path) -> None:
+    key = "Key-" * 500
+    await Story(spool).play(event(key, "down"), sent())
+    assert any("an alert came" in line for line in await lines(spool, key.lower()))
+    assert (await mcp_ilert("why", key + "x", "--spool", spool))[0] == 1

@@ -152,7 +152,7 @@ def delivery(key: str = "db/disk", summary: str = "Disk full", count: int = 3) -
 
 def drawn(log: DemoLog, counts: Counts, width: int = 110) -> str:
     console = Console(width=width, height=40, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(picture(log, counts, tokens=7, per_minute=50, rows=10))
+    console.print(picture(log, counts, tokens=7, per_minute=50, rows=10, width=width))
     console.file.close()
     return console.export_text()
 

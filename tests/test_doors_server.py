@@ -18,6 +18,7 @@ from mcp_ilert.doors.server import Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.errors import StartError
+from mcp_ilert.web.app import metrics_app
 
 KEYS = ("listen.address", "listen.port")
 
@@ -233,8 +234,6 @@ def test_the_server_needs_no_event_loop_before_it_serves():
 
 
 async def test_the_metrics_port_answers_metrics_and_health():
-    from mcp_ilert.web.app import metrics_app
-
     sockets = listening_sockets("127.0.0.1", 0, keys=KEYS)
     server = Server(metrics_app(lambda: b"mcp_up 1\n"), sockets)
     async with trio.open_nursery() as nursery:

@@ -20,7 +20,7 @@ SPANS = st.sampled_from([0, 1, 60_000, HOUR_MS, 3 * HOUR_MS])
 ACTS = st.tuples(
     st.sampled_from(["send", "cancel", "prune", "restart"]),
     st.integers(1, 6),
-    st.integers(0, 255),
+    st.sampled_from([0, 1, 20, 120, 255, 5_000]),
     SPANS,
 )
 

@@ -12,7 +12,7 @@ from mcp_ilert.spool import fate
 from mcp_ilert.spool.lane import CANCELS, FOLDS, Lane, arrive
 from spools import T0, entry
 
-DEPTH = 6
+DEPTH = 7
 LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
 ENDS: dict[str, Decision] = {
     "ok": Done(),

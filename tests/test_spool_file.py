@@ -20,7 +20,7 @@ from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.view import SpoolView
-from spools import T0, Clock, entry, opened
+from spools import T0, Clock, Woken, entry, opened
 
 RULES = Rules()
 
@@ -50,6 +50,15 @@ async def test_a_second_owner_is_refused_and_told_who_holds_the_spool(tmp_path: 
     async with opened("thread", tmp_path, RULES, Clock()):
         with pytest.raises(StartError, match=f"in use by process {os.getpid()} on "):
             async with opened("thread", tmp_path, RULES, Clock()):
+                pass
+
+
+async def test_a_link_to_a_spool_is_the_same_spool(tmp_path: Path) -> None:
+    async with opened("thread", tmp_path, RULES, Clock()):
+        link = tmp_path / "link.db"
+        link.symlink_to(tmp_path / "spool.db")
+        with pytest.raises(StartError, match="in use by process"):
+            async with open_spool(link, RULES, Woken(), Clock()):
                 pass
 
 

@@ -7,6 +7,7 @@ Logging never raises: a broken stderr costs the record, not the bridge.
 import datetime as dt
 import json
 import logging
+import os
 import re
 import sys
 import time
@@ -90,10 +91,22 @@ class Lines:
                 line = _NOT_ASCII.sub(lambda found: json.dumps(found.group())[1:-1], line)
             stream.write(f"{line}\n")
             stream.flush()
-        except (OSError, ValueError, AttributeError):  # EPIPE or full disk; closed; no stderr at all
+        except BrokenPipeError:
+            _let_go(stream)
+        except (OSError, ValueError, AttributeError):  # full disk; closed; no stderr at all
             return
 
     debug = info = warning = warn = error = critical = exception = fatal = log = msg
+
+
+def _let_go(stream: TextIO) -> None:
+    """Nobody reads this stream any more: what its buffer holds must not fail again when the process ends."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):
+        return
 
 
 class _Forward(logging.Handler):

@@ -7,13 +7,13 @@ older than `Rules.history_ms` goes first. Nothing here grows with the backlog or
 from collections.abc import Sequence
 
 from mcp_ilert.events import Entry
-from mcp_ilert.spool.history import ENCODE, Cancelled, Note, Repeated, What
+from mcp_ilert.spool.history import ENCODE, KEY_CHARS, Cancelled, Note, Repeated, What
 from mcp_ilert.spool.lane import Lane, Op
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf import Shelf
 
-ROW_BYTES = 48
-"""What a row costs beside its body: id, hash, time, headers, and its entry in the index."""
+ROW_BYTES = 64
+"""What a row costs beside its body: id, hash, time, headers, its entry in the index (54 measured), some to spare."""
 FOLD_NOTES = 64
 """Notes that folding writes in one transaction; a flood of what is folded away at once is told by its beginning."""
 TRIM_SLICE = 64
@@ -27,7 +27,7 @@ class Chronicle:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
-        self._new: list[tuple[int, Note]] = []
+        self._new: list[tuple[str, int, Note]] = []
         self._folded = 0
         self._repeats: dict[tuple[str, str], Repeated] = {}
         self._bytes = 0
@@ -47,7 +47,7 @@ class Chronicle:
 
     def note(self, key: str, target: str, at_ms: int, what: What) -> None:
         """Have this written at the end of the transaction."""
-        self._new.append((at_ms, Note(key, target, what)))
+        self._new.append((key.lower(), at_ms, Note(key[:KEY_CHARS], target, what)))
 
     # While folding, where a flood may pass ---------------------------------------------------------------------
 
@@ -79,7 +79,7 @@ class Chronicle:
         self._clear()
         if not new:
             return
-        rows = [(note.key.lower(), at_ms, ENCODE(note)) for at_ms, note in new]
+        rows = [(key, at_ms, ENCODE(note)) for key, at_ms, note in new]
         self._bytes += sum(cost(len(body)) for _, _, body in rows)
         self._shelf.add_history(rows, self._bytes)
         self._trim(rules, max(at_ms for _, at_ms, _ in rows), TRIM_PER_NOTE * len(rows))

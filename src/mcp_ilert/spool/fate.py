@@ -60,7 +60,7 @@ def _flown(lane: Lane) -> Op:
 
 def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
     op = _flown(lane)
-    back = tuple(r.letter for r in lane.returning if r.forced or r.letter.op.seq > op.seq)
+    back = tuple(r.letter for r in lane.returning if r.forced or not _passed(r.letter.op, op))
     late = tuple(r.letter for r in lane.returning if r.letter not in back)
     letters, coalesced = _set_aside(lane.letters, late)
     lane = replace(
@@ -68,7 +68,7 @@ def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
         remote=REMOTE_AFTER.get(op.kind, lane.remote),
         flying=None,
         returning=(),
-        letters=tuple(replace(x, superseded=x.superseded or x.op.seq < op.seq) for x in letters),
+        letters=tuple(replace(x, superseded=x.superseded or _passed(x.op, op)) for x in letters),
         attempts=0,
         rejections=0,
         due_ms=0,
@@ -80,6 +80,11 @@ def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
     )
     folded = _at_head(lane, tuple(x.op for x in back), cancel_resolved=cancel_resolved)
     return Settling(folded.lane, 1, folded.coalesced + coalesced, folded.cancelled)
+
+
+def _passed(letter: Op, delivered: Op) -> bool:
+    """Whether a delivery has passed a letter: all do but that of another letter, brought back, and older."""
+    return not delivered.returned or delivered.seq > letter.seq
 
 
 def _again(lane: Lane, decision: Again, at_ms: int, *, cancel_resolved: bool) -> Settling:
@@ -113,7 +118,9 @@ def _die(lane: Lane, decision: DeadByOutage, at_ms: int, *, cancel_resolved: boo
 
 def _reject(lane: Lane, decision: DeadByRejection, at_ms: int, *, cancel_resolved: bool) -> Settling:
     op = _flown(lane)
-    letter = Letter(op, decision.status, decision.detail, decision.correlation_id, at_ms)
+    letter = Letter(
+        replace(op, returned=False), decision.status, decision.detail, decision.correlation_id, at_ms
+    )
     letters, merged = _set_aside(lane.letters, (letter,))
     back = tuple(r.letter.op for r in lane.returning)
     lane = replace(
@@ -126,7 +133,9 @@ def _reject(lane: Lane, decision: DeadByRejection, at_ms: int, *, cancel_resolve
 
 def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: bool) -> Folded:
     """Put a failed request's operation back at the head, behind the letters that returned meanwhile."""
-    head = (*(r.letter.op for r in lane.returning), op)
+    returning = tuple(r.letter.op for r in lane.returning)
+    before = tuple(x for x in returning if _passed(x, op))
+    head = (*before, op, *(x for x in returning if x not in before))
     lane = replace(
         lane,
         remote=lane.remote if certain else Remote.UNKNOWN,
@@ -139,10 +148,10 @@ def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: b
 
 
 def _at_head(lane: Lane, head: tuple[Op, ...], *, cancel_resolved: bool) -> Folded:
-    """Fold the operations of the head in order of acceptance, and then what waits, by the table."""
+    """Fold the operations of the head in their order, and then what waits, by the table."""
     if not head:
         return Folded(lane)
-    ops = (*sorted(head, key=lambda op: op.seq), *lane.waiting)
+    ops = (*head, *lane.waiting)
     lane, coalesced, cancelled = replace(lane, waiting=()), 0, 0
     for op in ops:
         folded = fold(lane, op, cancel_resolved=cancel_resolved)
@@ -179,6 +188,7 @@ def return_refused(lane: Lane, statuses: tuple[int, ...], *, cancel_resolved: bo
 
 def _bring_back(lane: Lane, chosen: tuple[Letter, ...], *, force: bool, cancel_resolved: bool) -> Settling:
     lane = replace(lane, letters=tuple(x for x in lane.letters if x not in chosen))
+    chosen = tuple(replace(x, op=replace(x.op, returned=True)) for x in chosen)
     if lane.flying is not None:
         back = tuple(Returning(letter, force) for letter in chosen)
         return Settling(replace(lane, returning=lane.returning + back))

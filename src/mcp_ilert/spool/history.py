@@ -11,6 +11,7 @@ import msgspec
 from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind, Said, Severity
 from mcp_ilert.spool.rank import Pick
 
+KEY_CHARS = 255
 SUMMARY_CHARS = 120
 SOURCE_CHARS = 60
 TEXT_CHARS = 200
@@ -136,9 +137,14 @@ class Note(msgspec.Struct, frozen=True, array_like=True):
     """Something that happened to a key at a target."""
 
     key: str
-    """In the spelling that is sent."""
+    """In the spelling that is sent; the first KEY_CHARS of it."""
     target: str
     what: What
+
+    def concerns(self, key: str) -> bool:
+        """Whether it is about this lower-cased key; of a long one the beginning decides, and its hash."""
+        mine = self.key.lower()
+        return mine == key if len(self.key) < KEY_CHARS else key.startswith(mine[:-1])
 
 
 ENCODE = msgspec.msgpack.Encoder().encode

@@ -43,6 +43,8 @@ class Op(msgspec.Struct, frozen=True, array_like=True):
     seq: int
     """The lane's number of the newest event folded in: the order of acceptance, where clocks may tie."""
     payload: bytes
+    returned: bool = False
+    """A dead letter that was brought back, and into which nothing has folded since."""
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True):

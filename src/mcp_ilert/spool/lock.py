@@ -13,7 +13,8 @@ from mcp_ilert.errors import StartError
 
 
 def lock_path(path: Path) -> Path:
-    """The lock file of a spool."""
+    """The lock file of a spool, the same by whatever links the spool is reached."""
+    path = path.resolve()
     return path.with_name(path.name + ".lock")
 
 

@@ -192,7 +192,7 @@ class SpoolView:
         """What happened to a key, newest first, by id below `before`."""
         wanted = key.strip().lower()
         notes = ((n, at, DECODE(body)) for n, at, body in self._shelf.history(wanted, before, limit))
-        return [NoteView(n, at, note) for n, at, note in notes if note.key.lower() == wanted]
+        return [NoteView(n, at, note) for n, at, note in notes if note.concerns(wanted)]
 
     def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
         return LaneView(

@@ -31,7 +31,10 @@ async def _draw(service: Service, log: DemoLog) -> None:
     with Live(console=console, auto_refresh=False, redirect_stdout=False) as live:
         while True:
             rows = max(4, min(MOST_ROWS, console.height - OTHER_LINES))
-            live.update(picture(log, service.counts(), tokens(service), per_minute, rows), refresh=True)
+            shown = picture(
+                log, service.counts(), tokens(service), per_minute, rows=rows, width=console.width
+            )
+            live.update(shown, refresh=True)
             await trio.sleep(REFRESH_SECONDS)
 
 

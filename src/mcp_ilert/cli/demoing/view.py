@@ -13,20 +13,24 @@ from mcp_ilert.cli.demoing.log import Attempt, DemoLog
 from mcp_ilert.cli.tables import STYLES, clean, shorten
 from mcp_ilert.events import Counts
 
+WIDE = 95
+"""From so many columns on there is room for the severity beside the summary."""
 TONES = {"good": "green", "bad": "bold red", "wait": "yellow"}
 KIND_STYLES = {"ALERT": "bold", "ACCEPT": "cyan", "RESOLVE": "green"}
 
 
-def picture(log: DemoLog, counts: Counts, tokens: int, per_minute: int, rows: int) -> RenderableType:
+def picture(
+    log: DemoLog, counts: Counts, tokens: int, per_minute: int, rows: int, width: int
+) -> RenderableType:
     """All of the live part, `rows` deliveries high at most."""
-    parts: list[RenderableType] = [deliveries(log, rows), totals(counts)]
+    parts: list[RenderableType] = [deliveries(log, rows, wide=width >= WIDE), totals(counts)]
     if log.storm_total:
         parts.append(progress(log))
     parts.append(footnote(counts, tokens, per_minute))
     return Group(*parts)
 
 
-def deliveries(log: DemoLog, rows: int) -> RenderableType:
+def deliveries(log: DemoLog, rows: int, *, wide: bool) -> RenderableType:
     if not log.attempts:
         waiting = Text(
             "Nothing has been delivered yet: paste the curl line into another terminal.", "dim italic"
@@ -37,22 +41,24 @@ def deliveries(log: DemoLog, rows: int) -> RenderableType:
     table.add_column("to iLert", no_wrap=True)
     table.add_column("alert key", no_wrap=True)
     table.add_column("summary", no_wrap=True, ratio=1)
-    table.add_column("severity", no_wrap=True)
+    if wide:
+        table.add_column("severity", no_wrap=True)
     table.add_column("events", justify="right")
     table.add_column("answer", no_wrap=True)
     table.add_column("after", justify="right", no_wrap=True)
     for made in list(log.attempts)[-rows:]:
-        table.add_row(*_cells(made))
+        table.add_row(*_cells(made, wide=wide))
     return table
 
 
-def _cells(made: Attempt) -> tuple[RenderableType, ...]:
+def _cells(made: Attempt, *, wide: bool) -> tuple[RenderableType, ...]:
+    severity = [Text(made.severity, STYLES.get(made.severity, ""))] if wide else []
     return (
         Text(clock(made.at_ms), "dim"),
         Text(made.kind, KIND_STYLES.get(made.kind, "")),
         Text(shorten(clean(made.key), 24)),
         Text(clean(made.summary)),
-        Text(made.severity, STYLES.get(made.severity, "")),
+        *severity,
         Text(f"{made.events:,}"),
         Text(made.answer, TONES[made.tone]),
         Text(delay(made.after_ms)),
@@ -91,7 +97,7 @@ def progress(log: DemoLog) -> RenderableType:
 def footnote(counts: Counts, tokens: int, per_minute: int) -> RenderableType:
     keys = "1 alert key" if counts.lanes == 1 else f"{counts.lanes:,} alert keys"
     waits = f"{keys} waiting" if counts.lanes else "nothing waits"
-    text = f"{waits} · {tokens} requests may go now, {per_minute} in a minute · Ctrl-C ends the demo"
+    text = f"{waits} · {tokens} requests may go now, {per_minute} in a minute · Ctrl-C ends it"
     return Text(text, "dim")
 
 
