@@ -32,7 +32,7 @@ class Chronicle:
         self._repeats: dict[tuple[str, str], Repeated] = {}
         self._bytes = 0
         self.muted = False
-        """Nothing is written: on a full disk deliveries come before their history."""
+        """Nothing is written: where room on the disk is scarce it is kept for deliveries."""
         self.load()
 
     def load(self) -> None:

@@ -33,7 +33,7 @@ READERS: Final = 4
 """Reads under way at once; what comes beyond waits."""
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 500
-MAX_KEY: Final = 1_024
+MAX_KEY: Final = 4_096
 CHANGES: Final[Mapping[str, type[Request]]] = {
     "replay": ReplayDead,
     "drop": DropKey,
