@@ -63,6 +63,9 @@ class Wire:
 
     async def post(self, body=BODY, headers=POST):
         stream_id = await self.open(headers)
+        with trio.fail_after(20):
+            while self.h2.local_flow_control_window(stream_id) < len(body):
+                assert await self.receive(), "the connection was closed"
         self.h2.send_data(stream_id, body, end_stream=True)
         await self.flush()
         return stream_id
