@@ -77,7 +77,9 @@ async def test_an_older_spool_is_migrated_with_all_that_waits(tmp_path: Path) ->
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         await spool.put([entry()])
     connection = apsw.Connection(str(tmp_path / "spool.db"))
-    connection.execute("DROP INDEX lane_dead; PRAGMA user_version = 1")  # as version 1 was
+    connection.execute(
+        "DROP INDEX lane_dead; DROP TABLE history; PRAGMA user_version = 1"
+    )  # as version 1 was
     connection.close()
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         assert await lease_all(spool) == [("evt-1", Kind.ALERT)]
@@ -114,6 +116,42 @@ async def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path)
     with pytest.raises(StartError, match=r"spool\.path: .*cannot be written"):
         async with open_spool(tmp_path / "file" / "spool.db", RULES, lambda _: None, Clock()):
             pass
+
+
+async def test_where_the_history_finds_no_room_deliveries_are_settled_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("inline", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "a"), entry("A", "b")])
+        want = Want("default", 2, 2)
+        first, second = (await spool.lease([want], {}, T0)).deliveries
+        shelf = spool._store.engine.shelf
+
+        def no_room(*_: object) -> None:
+            raise apsw.FullError("planned: the disk is full")
+
+        with monkeypatch.context() as full:
+            full.setattr(shelf, "add_history", no_room)
+            await spool.settle([Settlement(first.lease, Done(), T0)], {}, T0)
+        await spool.settle([Settlement(second.lease, Done(), T0)], {}, T0)
+        assert spool.counts().delivered == 2
+        kept = {key: len(shelf.history(key, 1 << 62, 9)) for key in (first.key, second.key)}
+        assert kept == {first.key: 0, second.key: 1}
+
+
+async def test_below_min_free_bytes_the_room_is_for_deliveries_and_not_for_their_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("inline", tmp_path, Rules(min_free_bytes=1_000), Clock()) as spool:
+        await spool.put([entry("A", "a"), entry("A", "b")])
+        first, second = (await spool.lease([Want("default", 2, 2)], {}, T0)).deliveries
+        with monkeypatch.context() as scarce:
+            scarce.setattr(spool._store, "free_bytes", lambda: 999)
+            await spool.settle([Settlement(first.lease, Done(), T0)], {}, T0)
+        await spool.settle([Settlement(second.lease, Done(), T0)], {}, T0)
+        shelf = spool._store.engine.shelf
+        kept = {key: len(shelf.history(key, 1 << 62, 9)) for key in (first.key, second.key)}
+        assert kept == {first.key: 0, second.key: 1}
 
 
 async def test_a_full_disk_refuses_events_and_recovers_by_itself(tmp_path: Path) -> None:

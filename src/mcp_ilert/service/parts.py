@@ -10,10 +10,11 @@ from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import Dispatcher
-from mcp_ilert.errors import SpoolError
+from mcp_ilert.errors import McpIlertError, SpoolError
 from mcp_ilert.events import DROP, Delivery, Event, Outcome, Severity
 from mcp_ilert.intake import Limits
 from mcp_ilert.mapping import Mapper, Route
+from mcp_ilert.spool.history import Told, told
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
@@ -32,6 +33,13 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
         found = mapper.route(decode_event(payload))
         return DROP if found.drop else found.target
 
+    def tell(payload: bytes) -> Told:
+        try:
+            event = decode_event(payload)
+        except McpIlertError:  # the rules became stricter since it was taken
+            return Told()
+        return told(mapper.rule(event), event.source, event.summary)
+
     return Rules(
         cancel_resolved=delivery.cancel_resolved,
         dedupe_ms=round(delivery.dedupe_seconds * 1000),
@@ -39,6 +47,9 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
         max_pending=settings.spool.max_pending,
         min_free_bytes=settings.spool.min_free_bytes,
         route=route,
+        history_ms=round(settings.history.keep_days * 86_400_000),
+        history_bytes=settings.history.max_bytes,
+        tell=tell,
     )
 
 

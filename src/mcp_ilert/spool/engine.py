@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
-from mcp_ilert.spool import fate
+from mcp_ilert.spool import fate, past
+from mcp_ilert.spool.chronicle import Chronicle
+from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State, arrive
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
+from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
 
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
@@ -42,6 +45,7 @@ class Engine:
         self.tail: deque[tuple[int, list[Entry]]] = deque()
         self.touched: set[int] = set()
         """Targets at which something became ready since `take_touched`."""
+        self.history = Chronicle(shelf)
         self.load()
 
     def load(self) -> None:
@@ -52,13 +56,15 @@ class Engine:
         self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
         self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
         self._seq = self.tail[-1][0] if self.tail else 0
+        self.history.load()
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
         return Counts(**self._terms)
 
     def save(self) -> None:
-        """Write the ledger; the last act of each transaction."""
+        """Write the history and the ledger; the last act of each transaction."""
+        self.history.flush(self.rules)
         self.shelf.save_ledger(self.counts())
 
     def take_touched(self) -> frozenset[str]:
@@ -131,6 +137,10 @@ class Engine:
             )
             self._terms["coalesced"] += folded.coalesced
             self._terms["cancelled"] += folded.cancelled
+            if folded.cancelled:
+                self.history.cancelled(lane, self.name_of(target), entry)
+            elif folded.lane is lane:
+                self.history.repeated(lane, self.name_of(target), entry)
             lanes[target] = folded.lane
 
     def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
@@ -166,7 +176,7 @@ class Engine:
             self._revive(target, want.revive, now_ms)
             chosen = picker.probe(dead=want.probe_dead) if want.probe else picker.choose(want)
             for lane_id in chosen:  # one by one: the choice follows what was taken
-                delivery = self._take(lane_id, target.name, now_ms, probe=want.probe)
+                delivery = self._take(lane_id, want, now_ms, picker.turn)
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
@@ -179,17 +189,18 @@ class Engine:
                 row = self.row(lane_id)
                 self.store(row, row.target, fate.revive(row.lane), now_ms)
 
-    def _take(self, lane_id: int, target: str, now_ms: int, *, probe: bool) -> Delivery:
+    def _take(self, lane_id: int, want: Want, now_ms: int, turn: Pick) -> Delivery:
         row = self.row(lane_id)
         lane = fate.revive(row.lane) if row.lane.dead else row.lane
-        lane = fate.take(lane)
+        taken = past.taken(lane, want, now_ms, turn, self.rules.tell(lane.waiting[0].payload))
+        lane = msgspec.structs.replace(fate.take(lane), taken=taken)
         self.store(row, row.target, lane, now_ms)
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
         return Delivery(
             lease=row.id,
-            target=target,
+            target=want.target,
             key=lane.key,
             kind=op.kind,
             severity=op.severity,
@@ -200,7 +211,7 @@ class Engine:
             attempts=lane.attempts,
             rejections=lane.rejections,
             revivals=lane.revivals,
-            probe=probe,
+            probe=want.probe,
         )
 
     def settle(self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int) -> Settled:
@@ -217,7 +228,7 @@ class Engine:
                 settlement.at_ms,
                 cancel_resolved=self.rules.cancel_resolved,
             )
-            self.apply(row, made, now_ms)
+            self._end(row, made, past.attempt(row.lane, settlement), now_ms)
             outage += made.outage
             rejected += made.rejected
         return Settled(outage, rejected)
@@ -228,8 +239,14 @@ class Engine:
         for lane_id in ids:
             row = self.row(lane_id)
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
-            self.apply(row, made, now_ms)
+            self._end(row, made, past.interrupted(row.lane), now_ms)
         return len(ids) == RECOVER_SLICE
+
+    def _end(self, row: Row, made: fate.Settling, attempt: Attempt, now_ms: int) -> None:
+        """Store what became of a request in flight, and tell of it."""
+        self.note(row, attempt, now_ms)
+        ended = msgspec.structs.replace(made.lane, taken=None)
+        self.apply(row, msgspec.structs.replace(made, lane=ended), now_ms)
 
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
@@ -238,7 +255,10 @@ class Engine:
                 if due_ms > now_ms:
                     break
                 row = self.row(lane_id)
+                if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
+                    self.note(row, Forgotten(row.lane.settled_ms), now_ms)
                 self.store(row, target.id, row.lane, now_ms)
+        self.history.prune(self.rules, now_ms)
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -280,8 +300,14 @@ class Engine:
             raise ValueError(f"{term} is not a term that is counted by hand")
         self._terms[term] += events
 
+    def note(self, row: Row, what: What, now_ms: int) -> None:
+        """Write down what happened to a lane."""
+        self.history.note(row.lane.key, self.name_of(row.target), now_ms, what)
+
     def apply(self, row: Row, made: fate.Settling, now_ms: int) -> None:
         """Store what a settlement or a replay made of a lane, and count it."""
+        if made.cancelled:
+            self.note(row, past.cancelled(row.lane, made.cancelled), now_ms)
         self._terms["delivered"] += made.delivered
         self._terms["coalesced"] += made.coalesced
         self._terms["cancelled"] += made.cancelled

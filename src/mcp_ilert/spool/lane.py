@@ -10,6 +10,7 @@ from hashlib import blake2b
 import msgspec
 
 from mcp_ilert.events import Entry, Kind, Severity
+from mcp_ilert.spool.history import Taken
 
 
 class Remote(IntEnum):
@@ -93,6 +94,8 @@ class Lane(msgspec.Struct, frozen=True, array_like=True):
     """When that operation was delivered."""
     settled_ms: int = 0
     """When a request of the lane last ended, however."""
+    taken: Taken | None = None
+    """How the request in flight was leased."""
 
     def state(self, now_ms: int) -> State:
         """Where the lane stands at `now_ms`."""

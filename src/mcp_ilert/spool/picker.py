@@ -30,6 +30,8 @@ class Picker:
         self._target = target
         self._now_ms = now_ms
         self.turns: Turns = target.turns
+        self.turn = Pick.DEADLINE
+        """What the token of the lane chosen last was for."""
         shelf.promote(target.id, now_ms, PROMOTE_SLICE)
 
     def choose(self, want: Want) -> Iterator[int]:
@@ -42,7 +44,7 @@ class Picker:
             if chosen is None:
                 return
             others -= chosen.severity is not Severity.CRITICAL
-            self.turns = turns
+            self.turns, self.turn = turns, kind
             yield chosen.id
 
     def probe(self, *, dead: bool) -> Iterator[int]:

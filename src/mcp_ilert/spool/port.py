@@ -7,6 +7,15 @@ from typing import Protocol
 import msgspec
 
 from mcp_ilert.events import Counts, Delivery, Entry, Settlement
+from mcp_ilert.spool.history import Stop, Told
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """Why and when nothing but probes went to a target last; `until_ms` is now where it goes on."""
+
+    why: Stop
+    since_ms: int
+    until_ms: int
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -22,6 +31,8 @@ class Want(msgspec.Struct, frozen=True):
     """One token for one lane, each time another: one never sent, else the one tried longest ago, else, where
     `probe_dead`, the oldest that is dead by outage and may be revived."""
     probe_dead: bool = False
+    stopped: Stopped | None = None
+    """For the history: what the target's lanes had to wait for."""
 
 
 class Agenda(msgspec.Struct, frozen=True):
@@ -112,6 +123,11 @@ class Rules(msgspec.Struct, frozen=True):
     """Below so much free disk nothing more is accepted, so that deliveries can still be settled."""
     route: Callable[[bytes], str] = lambda _payload: "default"
     """Which target (or DROP) the routes give an event now; for lanes whose target is gone."""
+    history_ms: int = 7 * 86_400_000
+    history_bytes: int = 268_435_456
+    """Bounds of what is kept of the past; 0 bytes: nothing is."""
+    tell: Callable[[bytes], Told] = lambda _payload: Told()
+    """What an event says and which route it matches, for the history. Must not raise."""
 
 
 class Spool(Protocol):

@@ -96,6 +96,18 @@ SELECT lane.id FROM json_each(?1) AS wanted JOIN lane INDEXED BY lane_due
   ON lane.target = wanted.value AND lane.state = 4 AND lane.state IN (0, 2, 4)
 LIMIT ?2 OFFSET ?3;
 
+-- name: history_add
+INSERT INTO history (hash, at, body) VALUES (?, ?, ?);
+
+-- name: history_oldest
+SELECT id, at, length(body) FROM history ORDER BY id LIMIT ?;
+
+-- name: history_cut
+DELETE FROM history WHERE id <= ?;
+
+-- name: history
+SELECT id, at, body FROM history INDEXED BY history_hash WHERE hash = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
 -- What a reader asks.
 -- name: lanes
 SELECT id, target, body FROM lane WHERE id > ? AND state > 0 ORDER BY id LIMIT ?;

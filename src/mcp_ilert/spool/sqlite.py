@@ -239,6 +239,26 @@ class SqliteShelf:
         rows = self.connection.execute(self._sql["waiting_at"], (wanted, limit, skip))
         return [lane_id for (lane_id,) in rows]
 
+    # History ------------------------------------------------------------------------------------------------
+
+    def history_bytes(self) -> int:
+        return msgspec.convert(self._meta("history_bytes") or 0, int)
+
+    def add_history(self, notes: Sequence[tuple[str, int, bytes]], history_bytes: int) -> None:
+        rows = [(self._hash(key), at_ms, body) for key, at_ms, body in notes]
+        self.connection.executemany(self._sql["history_add"], rows)
+        self._one("meta_save", "history_bytes", history_bytes)
+
+    def oldest_history(self, limit: int) -> Sequence[tuple[int, int, int]]:
+        return list(self.connection.execute(self._sql["history_oldest"], (limit,)))
+
+    def cut_history(self, last: int, history_bytes: int) -> None:
+        self._one("history_cut", last)
+        self._one("meta_save", "history_bytes", history_bytes)
+
+    def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        return list(self.connection.execute(self._sql["history"], (self._hash(key), before, limit)))
+
     def assume_unknown_until(self) -> int:
         return self._unknown_until
 
