@@ -178,7 +178,7 @@ tls: {client_ca_file: null, client_allowed_sans: []}
 auth: {webhook_secrets: [], tokens: []}
 webhooks: {}
 delivery: {storm: {after_seconds: 300, digest_below: high}}
-history: {keep_days: 7}
+history: {keep_days: 7, max_bytes: 268435456}
 routes: []
 """
     )
@@ -211,7 +211,8 @@ MISTAKES = [
     (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
     (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
     (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
-    (KEY + "history: {keep_days: 8}", "history.keep_days: 8: the history is not in this version yet; leave it 7"),
+    (KEY + "history: {keep_days: 0}", "history.keep_days: got 0, expected a number of days > 0"),
+    (KEY + "history: {max_bytes: -1}", "history.max_bytes: got -1, expected a number of bytes ≥ 0"),
     (KEY + "lisen: {}", 'lisen: unknown key; did you mean "listen"?'),
     (KEY + "port: 1", 'port: unknown key; did you mean "listen.port"?'),
     (KEY + "listen: {prot: 1}", 'listen.prot: unknown key; did you mean "port"?'),

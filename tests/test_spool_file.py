@@ -75,6 +75,7 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
 
 NEWER_THAN_1 = (
     "DROP INDEX lane_dead",
+    "DROP TABLE history",
     "DROP INDEX lane_digest",
     "ALTER TABLE lane DROP COLUMN digest",
     "ALTER TABLE target DROP COLUMN lanes",
@@ -125,6 +126,42 @@ async def test_a_folder_that_cannot_be_written_is_one_clear_line(tmp_path: Path)
     with pytest.raises(StartError, match=r"spool\.path: .*cannot be written"):
         async with open_spool(tmp_path / "file" / "spool.db", RULES, lambda _: None, Clock()):
             pass
+
+
+async def test_where_the_history_finds_no_room_deliveries_are_settled_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("inline", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "a"), entry("A", "b")])
+        want = Want("default", 2, 2)
+        first, second = (await spool.lease([want], {}, T0)).deliveries
+        shelf = spool._store.engine.shelf
+
+        def no_room(*_: object) -> None:
+            raise apsw.FullError("planned: the disk is full")
+
+        with monkeypatch.context() as full:
+            full.setattr(shelf, "add_history", no_room)
+            await spool.settle([Settlement(first.lease, Done(), T0)], {}, T0)
+        await spool.settle([Settlement(second.lease, Done(), T0)], {}, T0)
+        assert spool.counts().delivered == 2
+        kept = {key: len(shelf.history(key, 1 << 62, 9)) for key in (first.key, second.key)}
+        assert kept == {first.key: 0, second.key: 1}
+
+
+async def test_below_min_free_bytes_the_room_is_for_deliveries_and_not_for_their_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened("inline", tmp_path, Rules(min_free_bytes=1_000), Clock()) as spool:
+        await spool.put([entry("A", "a"), entry("A", "b")])
+        first, second = (await spool.lease([Want("default", 2, 2)], {}, T0)).deliveries
+        with monkeypatch.context() as scarce:
+            scarce.setattr(spool._store, "free_bytes", lambda: 999)
+            await spool.settle([Settlement(first.lease, Done(), T0)], {}, T0)
+        await spool.settle([Settlement(second.lease, Done(), T0)], {}, T0)
+        shelf = spool._store.engine.shelf
+        kept = {key: len(shelf.history(key, 1 << 62, 9)) for key in (first.key, second.key)}
+        assert kept == {first.key: 0, second.key: 1}
 
 
 async def test_a_full_disk_refuses_events_and_recovers_by_itself(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ async def test_the_description_is_an_openapi_document_that_knows_every_answer(cl
     found = (await client.send("GET", "/openapi.json")).json
     assert found == document("1.2.3")
     assert found["openapi"].startswith("3.1.")
-    assert set(found["paths"]) == {"/events", "/healthz", "/readyz", "/openapi.json", "/"}
+    assert set(found["paths"]) >= {"/events", "/healthz", "/readyz", "/openapi.json", "/"}
     answers = found["paths"]["/events"]["post"]["responses"]
     assert set(answers) == {"202", "400", "401", "403", "408", "413", "415", "422", "429", "503"}
 

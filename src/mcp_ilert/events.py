@@ -200,12 +200,21 @@ class DeadByRejection(msgspec.Struct, frozen=True, tag=True):
 Decision = Done | Again | DeadByOutage | DeadByRejection
 
 
+class Said(msgspec.Struct, frozen=True, array_like=True):
+    """What the target answered, for the history: `status` is None where no answer came, `text` then says why."""
+
+    status: int | None = None
+    text: str = ""
+    correlation_id: str | None = None
+
+
 class Settlement(msgspec.Struct, frozen=True):
-    """The decision on one delivery, handed back to the spool."""
+    """The decision on one delivery, handed back to the spool, and what the target said."""
 
     lease: int
     decision: Decision
     at_ms: int
+    said: Said = Said()
 
 
 class DeadReason(StrEnum):

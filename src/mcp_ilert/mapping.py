@@ -129,6 +129,15 @@ class Mapper:
         found = self._table.first(event.source, event.tags, severity, event.labels)
         return self._default if found < 0 else self._routes[found]
 
+    def rule(self, event: Event) -> str:
+        """The first route that matches the event, as an operator knows it: `routes[2] "db"`; "" where none does."""
+        severity = self._table.severity(event.priority, event.severity)
+        found = self._table.first(event.source, event.tags, severity, event.labels) if self._routes else -1
+        if found < 0:
+            return ""
+        name = self._routes[found].name
+        return f'routes[{found}] "{name}"' if name else f"routes[{found}]"
+
     def _key(self, event: Event, severity: int) -> str:
         if self._names_severity:  # the class that we found, not the word (if any) that a dialect gave
             event = msgspec.structs.replace(event, severity=Severity(severity).name.lower())

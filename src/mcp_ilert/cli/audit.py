@@ -1,15 +1,11 @@
 """`mcp-ilert audit`: does the conservation law hold on disk?"""
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from mcp_ilert.cli.common import RUNTIME, emit_json
 from mcp_ilert.cli.locate import Place, at_spool
-
-if TYPE_CHECKING:
-    from mcp_ilert.spool.view import Audit
 
 
 @click.command()
@@ -18,12 +14,12 @@ def audit(place: Place, *, as_json: bool) -> None:
     """Recount the conservation law from disk; exit code 0 if it holds, 1 if not."""
     from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
     from mcp_ilert.cli.tables import show_table  # noqa: PLC0415
-    from mcp_ilert.spool.view import SpoolView  # noqa: PLC0415
+    from mcp_ilert.console import shown  # noqa: PLC0415
+    from mcp_ilert.console.look import Look  # noqa: PLC0415
 
-    with SpoolView(place.path) as view:
-        found = view.audit()
+    found = Look(place.path).audit()
     if as_json:
-        emit_json({"holds": found.error == 0, **_audit_json(found)})
+        emit_json(shown.audited(found))
     else:
         columns = ("", "events", "counted", "on disk", "")
         show_table("The conservation law", columns, lanes.audit_rows(found))
@@ -31,10 +27,6 @@ def audit(place: Place, *, as_json: bool) -> None:
         click.echo(f"{verdict}: {lanes.law(found.recounted)}")
     if found.error:
         sys.exit(RUNTIME)
-
-
-def _audit_json(found: "Audit") -> dict[str, Any]:
-    return {"error": found.error, "counts": found.counts, "recounted": found.recounted}
 
 
 commands = (audit,)

@@ -1,9 +1,6 @@
-"""Lanes, letters and counters of a spool, as rows for people and as JSON for programs."""
+"""Lanes, letters and counters of a spool, as rows for people."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
-
-import msgspec
 
 from mcp_ilert.cli.tables import span
 from mcp_ilert.events import Counts
@@ -95,57 +92,6 @@ def reason_of(letter: LetterView) -> str:
     return f"{letter.status}{late}: {letter.detail}"
 
 
-def lane_json(lane: LaneView) -> dict[str, Any]:
-    return {
-        "id": lane.id,
-        "key": lane.key,
-        "target": lane.target,
-        "state": lane.state,
-        "severity": lane.severity.name.lower(),
-        "remote": lane.remote,
-        "attempts": lane.attempts,
-        "rejections": lane.rejections,
-        "due_ms": lane.due_ms,
-        "digest": lane.digest,
-        "members": lane.members,
-        "member_keys": lane.member_keys,
-        "in_flight": op_json(lane.in_flight) if lane.in_flight else None,
-        "waiting": [op_json(op) for op in lane.waiting],
-        "letters": [
-            op_json(letter.op)
-            | {
-                "status": letter.status,
-                "detail": letter.detail,
-                "correlation_id": letter.correlation_id,
-                "at_ms": letter.at_ms,
-                "superseded": letter.superseded,
-            }
-            for letter in lane.letters
-        ],
-    }
-
-
-def op_json(op: OpView) -> dict[str, Any]:
-    return {
-        "kind": op.kind.name.lower(),
-        "severity": op.severity.name.lower(),
-        "count": op.count,
-        "first_ms": op.first_ms,
-        "last_ms": op.last_ms,
-        "event": msgspec.Raw(op.payload),
-    }
-
-
-def stats_json(stats: Stats) -> dict[str, Any]:
-    return {
-        "counts": stats.counts,
-        "conservation_error": stats.counts.error(),
-        "targets": stats.targets,
-        "oldest_ms": stats.oldest_ms,
-        "file_bytes": stats.file_bytes,
-    }
-
-
 def stats_facts(stats: Stats, now_ms: int) -> list[tuple[str, str]]:
     counts = stats.counts
     oldest = [f"{severity} {span(now_ms - ms)}" for severity, ms in stats.oldest_ms.items()]
@@ -160,7 +106,7 @@ def stats_facts(stats: Stats, now_ms: int) -> list[tuple[str, str]]:
             if term not in ("pending", "dead")
         ),
         ("targets", ", ".join(targets)),
-        ("file", f"{stats.file_bytes:,} bytes"),
+        ("file", f"{stats.file_bytes:,} bytes, history {stats.history_bytes:,}"),
     ]
 
 

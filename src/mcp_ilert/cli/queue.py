@@ -10,8 +10,10 @@ from mcp_ilert.cli.common import Failure, emit_json
 from mcp_ilert.cli.locate import Place, at_spool
 
 if TYPE_CHECKING:
+    from mcp_ilert.console.look import Look
+    from mcp_ilert.console.shown import Page
     from mcp_ilert.control import Answer
-    from mcp_ilert.spool.view import LaneView, SpoolView
+    from mcp_ilert.spool.view import LaneView
 
 PAYLOAD_CHARS = 4_000
 
@@ -33,10 +35,10 @@ def _pages(function: Any) -> Any:
     return limit(after(function))
 
 
-def _view(place: Place) -> "SpoolView":
-    from mcp_ilert.spool.view import SpoolView  # noqa: PLC0415 - heavy
+def _look(place: Place) -> "Look":
+    from mcp_ilert.console.look import Look  # noqa: PLC0415 - heavy
 
-    return SpoolView(place.path)
+    return Look(place.path)
 
 
 def _now_ms() -> int:
@@ -51,11 +53,11 @@ def stats(place: Place, *, as_json: bool) -> None:
     """Show what was accepted, and what became of it."""
     from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
     from mcp_ilert.cli.tables import show_facts  # noqa: PLC0415
+    from mcp_ilert.console import shown  # noqa: PLC0415
 
-    with _view(place) as view:
-        found = view.stats()
+    found = _look(place).stats()
     if as_json:
-        emit_json(lanes.stats_json(found))
+        emit_json(shown.stats(found))
         return
     show_facts(f"The spool {place.path}", lanes.stats_facts(found, _now_ms()))
 
@@ -68,14 +70,13 @@ def list_lanes(place: Place, *, limit: int, after: int, as_json: bool) -> None:
     from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
     from mcp_ilert.cli.tables import show_table  # noqa: PLC0415
 
-    with _view(place) as view:
-        found = view.lanes(limit, after)
+    found = _look(place).lanes(limit, after)
     if as_json:
-        _emit_page(found, limit)
+        _emit_page(found)
         return
     now = _now_ms()
-    show_table("What waits", lanes.LANE_COLUMNS, [lanes.lane_row(lane, now) for lane in found])
-    _tell_more(found, limit)
+    show_table("What waits", lanes.LANE_COLUMNS, [lanes.lane_row(lane, now) for lane in found.lanes])
+    _tell_more(found)
 
 
 @queue.command()
@@ -86,27 +87,25 @@ def dead(place: Place, *, limit: int, after: int, as_json: bool) -> None:
     from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
     from mcp_ilert.cli.tables import show_table  # noqa: PLC0415
 
-    with _view(place) as view:
-        found = view.dead(limit, after)
+    found = _look(place).dead(limit, after)
     if as_json:
-        _emit_page(found, limit)
+        _emit_page(found)
         return
     now = _now_ms()
-    rows = [row for lane in found for row in lanes.letter_rows(lane, now)]
+    rows = [row for lane in found.lanes for row in lanes.letter_rows(lane, now)]
     show_table("Dead letters", lanes.LETTER_COLUMNS, rows)
-    _tell_more(found, limit)
+    _tell_more(found)
 
 
-def _emit_page(found: "list[LaneView]", limit: int) -> None:
-    from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
+def _emit_page(found: "Page") -> None:
+    from mcp_ilert.console import shown  # noqa: PLC0415 - heavy
 
-    after = found[-1].id if len(found) == limit else None
-    emit_json({"lanes": [lanes.lane_json(lane) for lane in found], "after": after})
+    emit_json(shown.page(found))
 
 
-def _tell_more(found: "list[LaneView]", limit: int) -> None:
-    if len(found) == limit:
-        click.echo(f"There may be more: --after {found[-1].id}", err=True)
+def _tell_more(found: "Page") -> None:
+    if found.after is not None:
+        click.echo(f"There may be more: --after {found.after}", err=True)
 
 
 @queue.command()
@@ -114,12 +113,11 @@ def _tell_more(found: "list[LaneView]", limit: int) -> None:
 @at_spool
 def show(place: Place, key: str, *, as_json: bool) -> None:
     """Show one alert key at every target, with its events."""
-    from mcp_ilert.cli import lanes  # noqa: PLC0415 - heavy
+    from mcp_ilert.console import shown  # noqa: PLC0415 - heavy
 
-    with _view(place) as view:
-        found = view.show(key)
+    found = _look(place).show(key).lanes
     if as_json:
-        emit_json({"lanes": [lanes.lane_json(lane) for lane in found]})
+        emit_json({"lanes": [shown.lane(lane) for lane in found]})
     elif found:
         now = _now_ms()
         for lane in found:
@@ -204,7 +202,9 @@ def resume(place: Place, target: str, *, as_json: bool) -> None:
 @at_spool
 def backup(place: Place, path: Path, *, as_json: bool) -> None:
     """Copy the spool to a new file while the bridge runs."""
-    with _view(place) as view:
+    from mcp_ilert.spool.view import SpoolView  # noqa: PLC0415 - heavy
+
+    with SpoolView(place.path) as view:
         view.backup(path)
     size = path.stat().st_size
     emit_json({"path": str(path), "bytes": size}) if as_json else click.echo(f"{path}: {size:,} bytes")

@@ -264,8 +264,8 @@ class DeliverySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class History(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is kept of what was delivered."""
 
-    keep_days: Annotated[Days, about("Days of history.", later="the history")] = 7.0
-    max_bytes: Annotated[Space, about("Bytes of history.", later="the history")] = 268_435_456
+    keep_days: Annotated[Days, about("Days of history.")] = 7.0
+    max_bytes: Annotated[Space, about("Bytes of history; 0: none is kept.")] = 268_435_456
 
 
 class SpoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

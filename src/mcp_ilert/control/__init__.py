@@ -4,8 +4,7 @@ It is a Unix socket beside the spool, for its owner alone (0600). A connection c
 line, and one answer, a JSON line; both are bounded.
 """
 
-from mcp_ilert.control.client import NoBridgeError, ask
-from mcp_ilert.control.protocol import (
+from mcp_ilert.console.requests import (
     Answer,
     DropKey,
     PauseTarget,
@@ -14,6 +13,7 @@ from mcp_ilert.control.protocol import (
     ResumeTarget,
     change_of,
 )
+from mcp_ilert.control.client import NoBridgeError, ask
 from mcp_ilert.control.server import Handle, serve_control
 
 __all__ = [

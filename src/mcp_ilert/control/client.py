@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
+from mcp_ilert.console.requests import Answer, Request
 from mcp_ilert.control.address import address, socket_path
-from mcp_ilert.control.protocol import MAX_LINE_BYTES, Answer, Request, decode_answer, encode_line
+from mcp_ilert.control.protocol import MAX_LINE_BYTES, decode_answer, encode_line
 from mcp_ilert.errors import McpIlertError
 
 TIMEOUT_SECONDS = 600.0

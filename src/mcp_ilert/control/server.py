@@ -10,8 +10,9 @@ import msgspec
 import structlog
 import trio
 
+from mcp_ilert.console.requests import Answer, Request
 from mcp_ilert.control.address import address, socket_path
-from mcp_ilert.control.protocol import MAX_LINE_BYTES, Answer, Request, decode_request, encode_line
+from mcp_ilert.control.protocol import MAX_LINE_BYTES, decode_request, encode_line
 from mcp_ilert.errors import McpIlertError, StartError
 
 Handle = Callable[[Request], Awaitable[Answer]]

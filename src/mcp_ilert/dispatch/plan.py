@@ -12,6 +12,7 @@ from mcp_ilert.dispatch import policy, recovery
 from mcp_ilert.dispatch.breaker import Open
 from mcp_ilert.dispatch.rules import Rules
 from mcp_ilert.dispatch.state import TargetState
+from mcp_ilert.spool.history import Stop
 from mcp_ilert.spool.port import Agenda
 
 
@@ -46,14 +47,16 @@ class Sleep(msgspec.Struct, frozen=True):
     """Nothing to do until then, or until something happens."""
 
     until: float = math.inf
+    why: Stop | None = None
+    """What the target's lanes wait for, where it is neither work nor the pace."""
 
 
 def plan(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
     """What to do about the target now."""
     if view.paused:
-        return Sleep()
+        return Sleep(why=Stop.PAUSED)
     if view.state.learnt.paused_until > now:
-        return Sleep(view.state.learnt.paused_until)
+        return Sleep(view.state.learnt.paused_until, Stop.THROTTLED)
     if view.quiet_until > now and not view.fresh:
         return Sleep(view.quiet_until)
     step = (
@@ -82,8 +85,9 @@ def _send(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
 
 def _probe(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
     """The circuit is open or the key parked: one at a time, and where only dead lanes are left, seldom."""
+    why = Stop.PARKED if view.state.park.parked else Stop.CIRCUIT
     if view.probing:
-        return Sleep()
+        return Sleep(why=why)
     circuit, parked = view.state.breaker, view.state.park
     at = max(
         circuit.next_at if isinstance(circuit, Open) else now,
@@ -93,7 +97,7 @@ def _probe(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
     if not view.fresh and not view.agenda.waiting:
         at = max(at, dead_at)
     if at > now:
-        return Sleep(at)
+        return Sleep(at, why)
     return Go(urgent=True, probe=True, probe_dead=dead_at <= now)
 
 

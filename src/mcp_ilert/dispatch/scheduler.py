@@ -110,8 +110,11 @@ class Scheduler:
             until = until if look_at is None else min(until, look_at)
             match plan(view, desk.rules, now, wall_ms):
                 case Go() as go:
+                    if not go.probe:
+                        track.stop(None, wall_ms)
                     ready.append((track, go, 1 if go.probe else view.tokens))
-                case Sleep(until=at):
+                case Sleep(until=at, why=why):
+                    track.stop(why, wall_ms)
                     until = min(until, at)
         if ready and desk.address.available(now) < 1:
             return [], min(until, now + desk.address.wait(now))
@@ -128,8 +131,10 @@ class Scheduler:
             for_others = min(tokens, others)
             if tokens and (for_others or go.urgent):
                 others -= for_others
-                storm = track.state.storm.on
-                want = Want(track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, storm)
+                storm, stopped = track.state.storm.on, track.stopped
+                want = Want(
+                    track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
+                )
                 asks.append(Ask(track, go, want))
         return asks
 

@@ -17,6 +17,7 @@ from mcp_ilert.events import (
     Delivery,
     Done,
     Outcome,
+    Said,
     Throttled,
     Unavailable,
 )
@@ -62,7 +63,8 @@ class Sender:
         track.show(desk.metrics)
         if isinstance(outcome, Throttled):
             desk.metrics.rate_limited.labels(target=track.name).inc()
-        self._settler.add(Item(track, delivery, verdict.decision, verdict.reason, at.wall_ms))
+        said = Said(_status(outcome), _reason(outcome), outcome.correlation_id)
+        self._settler.add(Item(track, delivery, verdict.decision, verdict.reason, at.wall_ms, said))
         _tell(delivery, outcome, verdict, at)
         _tell_target(track.name, before, verdict.state)
         desk.bell.ring()
@@ -87,7 +89,7 @@ def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) ->
         kind=delivery.kind.name.lower(),
         attempt=delivery.attempts + delivery.rejections + 1,
         events=delivery.count,
-        status=429 if isinstance(outcome, Throttled) else outcome.status,
+        status=_status(outcome),
         answered_after=round(at.now - at.sent_at, 3),
         latency=round(max(0, at.wall_ms - delivery.first_ms) / 1000, 3),
         correlation_id=outcome.correlation_id,
@@ -106,6 +108,10 @@ def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) ->
             said.warning("dead letter, revived when the target recovers", reason=_reason(outcome))
         case DeadByRejection():
             said.warning("dead letter, the target does not take it", reason=_reason(outcome))
+
+
+def _status(outcome: Outcome) -> int | None:
+    return 429 if isinstance(outcome, Throttled) else outcome.status
 
 
 def _reason(outcome: Outcome) -> str:

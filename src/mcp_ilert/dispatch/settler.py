@@ -14,7 +14,7 @@ from mcp_ilert.dispatch import park
 from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.policy import Reason
 from mcp_ilert.dispatch.track import Track
-from mcp_ilert.events import DeadReason, Decision, Delivery, Done, Settlement, Severity
+from mcp_ilert.events import DeadReason, Decision, Delivery, Done, Said, Settlement, Severity
 from mcp_ilert.spool.port import Changed, ReturnRefused, Settled
 
 log = structlog.get_logger()
@@ -28,6 +28,7 @@ class Item(msgspec.Struct, frozen=True):
     decision: Decision
     reason: Reason | None
     at_ms: int
+    said: Said = Said()
 
 
 class Settler:
@@ -63,7 +64,7 @@ class Settler:
 
     async def _commit(self, batch: list[Item]) -> Settled:
         desk = self._desk
-        settlements = [Settlement(i.delivery.lease, i.decision, i.at_ms) for i in batch]
+        settlements = [Settlement(i.delivery.lease, i.decision, i.at_ms, i.said) for i in batch]
         return await desk.spool.settle(settlements, desk.blobs({i.track for i in batch}), desk.now_ms())
 
     def _after(self, batch: list[Item], settled: Settled) -> None:

@@ -8,7 +8,8 @@ from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import View
 from mcp_ilert.dispatch.rules import Metrics, Rules
 from mcp_ilert.dispatch.state import TargetState
-from mcp_ilert.spool.port import Agenda
+from mcp_ilert.spool.history import Stop
+from mcp_ilert.spool.port import Agenda, Stopped
 from mcp_ilert.targets.port import Target
 
 
@@ -64,6 +65,18 @@ class Track:
         """No further one before this."""
         self.asked_at = 0.0
         self.quiet_until = 0.0
+        self.stopped: Stopped | None = None
+        """When nothing but probes went here last."""
+        self._stops = False
+
+    def stop(self, why: Stop | None, wall_ms: int) -> None:
+        """Nothing but probes may go now for this reason; None: nothing is in the way."""
+        last = self.stopped
+        if self._stops and last is not None:
+            self.stopped = last = msgspec.structs.replace(last, until_ms=max(wall_ms, last.until_ms))
+        if why is not None and not (self._stops and last is not None and last.why is why):
+            self.stopped = Stopped(why, wall_ms, wall_ms)
+        self._stops = why is not None
 
     def load(self, saved: TargetState, tokens: float | None, rules: Rules, now: float) -> None:
         """Go on from what is kept of the target; `tokens` None: it has never been sent to."""

@@ -14,6 +14,7 @@ from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.errors import StartError
 from mcp_ilert.service.service import Service
+from mcp_ilert.web.api import Api
 from mcp_ilert.web.app import bridge_app, metrics_app
 from mcp_ilert.web.base import use_limits
 
@@ -88,6 +89,7 @@ def _app(service: Service) -> QuartTrio:
         counts=service.counts,
         version=__version__,
         read_timeout_seconds=service.settings.listen.read_timeout_seconds,
+        api=Api(service.look, service.handle),
     )
 
 

@@ -10,11 +10,12 @@ from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import Dispatcher
-from mcp_ilert.errors import InvalidEventError, MalformedError, SpoolError
+from mcp_ilert.errors import McpIlertError, SpoolError
 from mcp_ilert.events import DROP, Delivery, Event, Outcome, Severity
 from mcp_ilert.intake import Limits
 from mcp_ilert.mapping import Mapper, Route
 from mcp_ilert.spool.gathering import Brief
+from mcp_ilert.spool.history import Told, told
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
@@ -33,6 +34,13 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
         found = mapper.route(decode_event(payload))
         return DROP if found.drop else found.target
 
+    def tell(payload: bytes) -> Told:
+        try:
+            event = decode_event(payload)
+        except McpIlertError:  # the rules became stricter since it was taken
+            return Told()
+        return told(mapper.rule(event), event.source, event.summary)
+
     return Rules(
         cancel_resolved=delivery.cancel_resolved,
         dedupe_ms=round(delivery.dedupe_seconds * 1000),
@@ -42,6 +50,9 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
         route=route,
         digest_below=Severity[delivery.storm.digest_below.upper()],
         brief=brief_of,
+        history_ms=round(settings.history.keep_days * 86_400_000),
+        history_bytes=settings.history.max_bytes,
+        tell=tell,
     )
 
 
@@ -49,7 +60,7 @@ def brief_of(payload: bytes) -> Brief:
     """What a digest says of an event; it groups them by source."""
     try:
         event = decode_event(payload)
-    except (InvalidEventError, MalformedError):  # the rules became stricter since it was taken
+    except McpIlertError:  # the rules became stricter since it was taken
         return Brief()
     return Brief(event.source, event.summary)
 

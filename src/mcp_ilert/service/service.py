@@ -9,6 +9,7 @@ import trio
 from mcp_ilert import config, logs
 from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
+from mcp_ilert.console.look import Look
 from mcp_ilert.control import Answer, PauseTarget, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, StartError
@@ -25,6 +26,7 @@ from mcp_ilert.service.parts import (
     targets_of,
     with_what_stays,
 )
+from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
@@ -56,6 +58,9 @@ class Service:
         self.metrics = metrics
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
         self.guard = Guard(settings.auth.tokens)
+        self._tell = rules_of(settings, mapper).tell
+        self.look = Look(path, now_ms, self._tell_now)
+        """Reads of the spool, for the API."""
         self.stopping = False
         self.url = ""
         """Where the doors are."""
@@ -71,6 +76,9 @@ class Service:
     def begin(self, dispatcher: Dispatcher, targets: Mapping[str, Target]) -> None:
         """Take the delivering half, which is made after the spool and the doors."""
         self._dispatcher, self._targets = dispatcher, targets
+
+    def _tell_now(self, payload: bytes) -> Told:
+        return self._tell(payload)
 
     def counts(self) -> Counts:
         """The conservation law's terms, now."""
@@ -141,7 +149,9 @@ class Service:
         mapper = Mapper(new)
         self.intake.use(mapper, limits_of(new))
         self.guard.use(new.auth.tokens)
-        self.spool.use(rules_of(new, mapper))
+        rules = rules_of(new, mapper)
+        self.spool.use(rules)
+        self._tell = rules.tell
         if not same_targets(old, new):
             self._targets = targets_of(new, mapper, self._attempted)
         self.metrics.use_targets(self._targets)

@@ -7,6 +7,7 @@ import msgspec
 from mcp_ilert.events import DROP
 from mcp_ilert.spool import fate
 from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.history import Dropped, Moved, Replayed, Returned
 from mcp_ilert.spool.lane import Lane, Op, Remote, fold
 from mcp_ilert.spool.port import Change, Drop, Gather, Pause, Replay, Retarget, ReturnRefused
 from mcp_ilert.spool.shelf import Row
@@ -52,7 +53,10 @@ def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
     for row in rows:
         lane = _own(engine, row.lane, now_ms) if row.lane.letters else row.lane
         made = fate.replay(lane, force=change.force, cancel_resolved=engine.rules.cancel_resolved)
-        events += lane.dead_count() - made.lane.dead_count()
+        alive = lane.dead_count() - made.lane.dead_count()
+        if alive:
+            engine.note(row, Replayed(alive, change.force), now_ms)
+        events += alive
         engine.apply(row, made, now_ms)
     return Step(events, following)
 
@@ -79,6 +83,8 @@ def _drop(engine: Engine, change: Drop, now_ms: int) -> Step:
         if change.target is None or engine.name_of(row.target) == change.target:
             lane, dropped = fate.drop(_own(engine, row.lane, now_ms))
             engine.count("dropped_by_operator", dropped)
+            if dropped:
+                engine.note(row, Dropped(dropped), now_ms)
             engine.store(row, row.target, lane, now_ms)
             events += dropped
     return Step(events)
@@ -92,7 +98,10 @@ def _return_refused(engine: Engine, change: ReturnRefused, cursor: int, now_ms: 
         if row.target == target:
             lane = _own(engine, row.lane, now_ms)
             made = fate.return_refused(lane, change.statuses, cancel_resolved=engine.rules.cancel_resolved)
-            events += lane.dead_count() - made.lane.dead_count()
+            alive = lane.dead_count() - made.lane.dead_count()
+            if alive:
+                engine.note(row, Returned(alive), now_ms)
+            events += alive
             engine.apply(row, made, now_ms)
     return Step(events, ids[-1] if len(ids) == SLICE else None)
 
@@ -122,8 +131,9 @@ def _move(engine: Engine, row: Row, now_ms: int) -> int:
         row.lane, waiting=(), dead=False, attempts=0, rejections=0, due_ms=0, revivals=0
     )
     engine.store(row, row.target, emptied, now_ms)
-    for op in ops:
-        name = engine.rules.route(op.payload)
+    names = [engine.rules.route(op.payload) for op in ops]
+    engine.note(row, Moved(len(ops), tuple(dict.fromkeys(name for name in names if name != DROP))), now_ms)
+    for op, name in zip(ops, names, strict=True):
         if name == DROP:
             engine.count("dropped_by_route", 1)
         else:

@@ -7,6 +7,8 @@ its alert key follows from these, and so does its lane.
 from collections.abc import Iterable
 from typing import Protocol
 
+import msgspec
+
 from mcp_ilert.events import Entry, Kind, Settlement
 from mcp_ilert.spool import digest, gathering
 from mcp_ilert.spool.gathering import Gathering
@@ -178,7 +180,8 @@ class Digests:
         return True
 
     def _keep(self, row: Row, lane: Lane, now_ms: int) -> None:
-        self._engine.store(row, row.target, lane, now_ms)
+        ended = lane if lane.flying is not None else msgspec.structs.replace(lane, taken=None)
+        self._engine.store(row, row.target, ended, now_ms)
         if digest.mark(lane) == digest.DISCARDED:
             self._discarded.append(row.id)
 

@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
-from mcp_ilert.spool import fate
+from mcp_ilert.spool import fate, past
+from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import leaves_with, mark
 from mcp_ilert.spool.digests import Digests
 from mcp_ilert.spool.gathering import payload
+from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State, arrive
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
+from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
 
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
@@ -47,6 +50,7 @@ class Engine:
         self.tail: deque[tuple[int, list[Entry]]] = deque()
         self.touched: set[int] = set()
         """Targets at which something became ready since `take_touched`."""
+        self.history = Chronicle(shelf)
         self.digests = Digests(self)
         self.load()
 
@@ -58,6 +62,7 @@ class Engine:
         self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
         self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
         self._seq = self.tail[-1][0] if self.tail else 0
+        self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
         self.digests.load()
 
@@ -66,7 +71,8 @@ class Engine:
         return Counts(**self._terms)
 
     def save(self) -> None:
-        """Write the ledger and the targets' numbers of lanes; the last act of each transaction."""
+        """Write the history, the targets' numbers of lanes and the ledger; the last act of each transaction."""
+        self.history.flush(self.rules)
         for target in tuple(self._targets.values()):
             if target.lanes != self._lanes[target.id]:
                 self._save_target(msgspec.structs.replace(target, lanes=self._lanes[target.id]))
@@ -148,6 +154,10 @@ class Engine:
             )
             self._terms["coalesced"] += folded.coalesced
             self._terms["cancelled"] += folded.cancelled
+            if folded.cancelled:
+                self.history.cancelled(lane, self.name_of(target), entry)
+            elif folded.lane is lane:
+                self.history.repeated(lane, self.name_of(target), entry)
             lanes[target] = folded.lane
 
     def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
@@ -191,7 +201,7 @@ class Engine:
             divert = self._diverter(now_ms) if want.digest else _nothing_diverted
             chosen = picker.probe(dead=want.probe_dead) if want.probe else picker.choose(want, divert)
             for lane_id in chosen:  # one by one: the choice follows what was taken
-                delivery = self._take(lane_id, target.name, now_ms, probe=want.probe)
+                delivery = self._take(lane_id, want, now_ms, picker.turn)
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
@@ -209,29 +219,31 @@ class Engine:
                 row = self.row(lane_id)
                 self.store(row, row.target, fate.revive(row.lane), now_ms)
 
-    def _take(self, lane_id: int, target: str, now_ms: int, *, probe: bool) -> Delivery:
+    def _take(self, lane_id: int, want: Want, now_ms: int, turn: Pick) -> Delivery:
         row = self.row(lane_id)
         lane = fate.revive(row.lane) if row.lane.dead else row.lane
-        lane = fate.take(lane)
+        gathers, head = lane.gathers, lane.waiting[0]
+        text = head.payload if gathers is None else payload(gathers, lane.key, head.kind)
+        taken = past.taken(lane, want, now_ms, turn, self.rules.tell(text))
+        lane = msgspec.structs.replace(fate.take(lane), taken=taken)
         self.store(row, row.target, lane, now_ms)
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
-        gathers = lane.gathers
         return Delivery(
             lease=row.id,
-            target=target,
+            target=want.target,
             key=lane.key,
             kind=op.kind,
             severity=op.severity if gathers is None or not gathers.members() else gathers.worst(),
-            payload=op.payload if gathers is None else payload(gathers, lane.key, op.kind),
+            payload=text,
             count=op.count if gathers is None else max(1, gathers.members()),
             first_ms=op.first_ms,
             last_ms=op.last_ms,
             attempts=lane.attempts,
             rejections=lane.rejections,
             revivals=lane.revivals,
-            probe=probe,
+            probe=want.probe,
             digest=gathers is not None,
         )
 
@@ -244,6 +256,7 @@ class Engine:
             if row is None or row.lane.flying is None:
                 continue
             if row.lane.gathers is not None:
+                self.note(row, past.attempt(row.lane, settlement), now_ms)
                 self.digests.settle(row, settlement, now_ms)
                 continue
             made = fate.settle(
@@ -252,7 +265,7 @@ class Engine:
                 settlement.at_ms,
                 cancel_resolved=self.rules.cancel_resolved,
             )
-            self.apply(row, made, now_ms)
+            self._end(row, made, past.attempt(row.lane, settlement), now_ms)
             outage += made.outage
             rejected += made.rejected
         return Settled(outage, rejected)
@@ -263,11 +276,18 @@ class Engine:
         for lane_id in ids:
             row = self.row(lane_id)
             if row.lane.gathers is not None:
+                self.note(row, past.interrupted(row.lane), now_ms)
                 self.digests.recover(row, now_ms)
                 continue
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
-            self.apply(row, made, now_ms)
+            self._end(row, made, past.interrupted(row.lane), now_ms)
         return len(ids) == RECOVER_SLICE
+
+    def _end(self, row: Row, made: fate.Settling, attempt: Attempt, now_ms: int) -> None:
+        """Store what became of a request in flight, and tell of it."""
+        self.note(row, attempt, now_ms)
+        ended = msgspec.structs.replace(made.lane, taken=None)
+        self.apply(row, msgspec.structs.replace(made, lane=ended), now_ms)
 
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
@@ -278,7 +298,10 @@ class Engine:
                 row = self.row(lane_id)
                 if row.lane.member:
                     self.digests.forget(row.lane, now_ms)
+                if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
+                    self.note(row, Forgotten(row.lane.settled_ms), now_ms)
                 self.store(row, target.id, row.lane, now_ms)
+        self.history.prune(self.rules, now_ms)
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -321,8 +344,14 @@ class Engine:
             raise ValueError(f"{term} is not a term that is counted by hand")
         self._terms[term] += events
 
+    def note(self, row: Row, what: What, now_ms: int) -> None:
+        """Write down what happened to a lane."""
+        self.history.note(row.lane.key, self.name_of(row.target), now_ms, what)
+
     def apply(self, row: Row, made: fate.Settling, now_ms: int) -> None:
         """Store what a settlement or a replay made of a lane, and count it."""
+        if made.cancelled:
+            self.note(row, past.cancelled(row.lane, made.cancelled), now_ms)
         self._terms["delivered"] += made.delivered
         self._terms["coalesced"] += made.coalesced
         self._terms["cancelled"] += made.cancelled

@@ -11,6 +11,7 @@ import msgspec
 
 from mcp_ilert.events import Entry, Kind, Severity
 from mcp_ilert.spool.gathering import Gathering
+from mcp_ilert.spool.history import Taken
 
 
 class Remote(IntEnum):
@@ -94,6 +95,8 @@ class Lane(msgspec.Struct, frozen=True, array_like=True):
     """When that operation was delivered."""
     settled_ms: int = 0
     """When a request of the lane last ended, however."""
+    taken: Taken | None = None
+    """How the request in flight was leased."""
     member: int = 0
     """The lane of the digest that stands for what waits here (digest.py); 0 where none does."""
     member_ms: int = 0

@@ -32,6 +32,8 @@ class Picker:
         self._now_ms = now_ms
         self.turns: Turns = target.turns
         self.diverted = 0
+        self.turn = Pick.DEADLINE
+        """What the token of the lane chosen last was for."""
         shelf.promote(target.id, now_ms, PROMOTE_SLICE)
 
     def choose(self, want: Want, divert: Callable[[int], bool]) -> Iterator[int]:
@@ -51,7 +53,7 @@ class Picker:
                 continue
             tokens -= 1
             others -= chosen.severity is not Severity.CRITICAL
-            self.turns = turns
+            self.turns, self.turn = turns, kind
             yield chosen.id
 
     def probe(self, *, dead: bool) -> Iterator[int]:

@@ -8,6 +8,15 @@ import msgspec
 
 from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
 from mcp_ilert.spool.gathering import Brief
+from mcp_ilert.spool.history import Stop, Told
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """Why and when nothing but probes went to a target last; `until_ms` is now where it goes on."""
+
+    why: Stop
+    since_ms: int
+    until_ms: int
 
 
 class Want(msgspec.Struct, frozen=True):
@@ -23,6 +32,8 @@ class Want(msgspec.Struct, frozen=True):
     """One token for one lane, each time another: one never sent, else the one tried longest ago, else, where
     `probe_dead`, the oldest that is dead by outage and may be revived."""
     probe_dead: bool = False
+    stopped: Stopped | None = None
+    """For the history: what the target's lanes had to wait for."""
     digest: bool = False
     """A storm is on: a lane that a digest may stand for is put there in place of being sent."""
 
@@ -129,6 +140,11 @@ class Rules(msgspec.Struct, frozen=True):
     """Only alerts of lower severity are put into digests; one that is not takes its lane out again."""
     brief: Callable[[bytes], Brief] = lambda payload: Brief("", payload.decode("utf-8", "replace"))
     """An event's group and summary, for digests. Must not raise, and give the same again for the same event."""
+    history_ms: int = 7 * 86_400_000
+    history_bytes: int = 268_435_456
+    """Bounds of what is kept of the past; 0 bytes: nothing is."""
+    tell: Callable[[bytes], Told] = lambda _payload: Told()
+    """What an event says and which route it matches, for the history. Must not raise."""
 
 
 class Spool(Protocol):

@@ -102,6 +102,18 @@ SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 LIMI
 -- name: digests
 SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 AND target = ? LIMIT ?;
 
+-- name: history_add
+INSERT INTO history (hash, at, body) VALUES (?, ?, ?);
+
+-- name: history_oldest
+SELECT id, at, length(body) FROM history ORDER BY id LIMIT ?;
+
+-- name: history_cut
+DELETE FROM history WHERE id <= ?;
+
+-- name: history
+SELECT id, at, body FROM history INDEXED BY history_hash WHERE hash = ? AND id < ? ORDER BY id DESC LIMIT ?;
+
 -- What a reader asks.
 -- name: lanes
 SELECT id, target, body FROM lane WHERE id > ? AND state > 0 ORDER BY id LIMIT ?;

@@ -102,5 +102,20 @@ class Shelf(Protocol):
     def seal(self, text: str) -> str:
         """A keyed hash of a text: the same for as long as the spool lives, and not to be guessed."""
 
+    def history_bytes(self) -> int:
+        """What the history's rows cost, as counted."""
+
+    def add_history(self, notes: Sequence[tuple[str, int, bytes]], history_bytes: int) -> None:
+        """New notes: (lower-cased key, at_ms, body); and the count with them."""
+
+    def oldest_history(self, limit: int) -> Sequence[tuple[int, int, int]]:
+        """The first notes: (id, at_ms, bytes of the body)."""
+
+    def cut_history(self, last: int, history_bytes: int) -> None:
+        """Forget the notes up to this id; and keep the count without them."""
+
+    def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        """The notes of a lower-cased key (or of one with the same hash), newest first: (id, at_ms, body)."""
+
     def assume_unknown_until(self) -> int:
         """Until then a key without a record counts as unknown (a damaged spool was set aside); 0 where not."""

@@ -21,6 +21,9 @@ class MemoryShelf:
         self._rows: dict[int, Row] = {}
         self._placements: dict[int, Placement] = {}
         self._next = 1
+        self._history: dict[int, tuple[str, int, bytes]] = {}
+        self._history_bytes = 0
+        self._next_note = 1
         self.unknown_until = 0
 
     def ledger(self) -> Counts:
@@ -140,6 +143,27 @@ class MemoryShelf:
 
     def seal(self, text: str) -> str:
         return blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def history_bytes(self) -> int:
+        return self._history_bytes
+
+    def add_history(self, notes: Sequence[tuple[str, int, bytes]], history_bytes: int) -> None:
+        for note in notes:
+            self._history[self._next_note] = note
+            self._next_note += 1
+        self._history_bytes = history_bytes
+
+    def oldest_history(self, limit: int) -> Sequence[tuple[int, int, int]]:
+        first = sorted(self._history)[:limit]
+        return [(i, self._history[i][1], len(self._history[i][2])) for i in first]
+
+    def cut_history(self, last: int, history_bytes: int) -> None:
+        self._history = {i: note for i, note in self._history.items() if i > last}
+        self._history_bytes = history_bytes
+
+    def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        found = [(i, at, body) for i, (k, at, body) in self._history.items() if k == key and i < before]
+        return sorted(found, reverse=True)[:limit]
 
     def assume_unknown_until(self) -> int:
         return self.unknown_until

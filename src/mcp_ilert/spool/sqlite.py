@@ -256,6 +256,26 @@ class SqliteShelf:
     def seal(self, text: str) -> str:
         return blake2b(text.encode(), digest_size=8, key=self._hash_key, person=b"digest").hexdigest()
 
+    # History ------------------------------------------------------------------------------------------------
+
+    def history_bytes(self) -> int:
+        return msgspec.convert(self._meta("history_bytes") or 0, int)
+
+    def add_history(self, notes: Sequence[tuple[str, int, bytes]], history_bytes: int) -> None:
+        rows = [(self._hash(key), at_ms, body) for key, at_ms, body in notes]
+        self.connection.executemany(self._sql["history_add"], rows)
+        self._one("meta_save", "history_bytes", history_bytes)
+
+    def oldest_history(self, limit: int) -> Sequence[tuple[int, int, int]]:
+        return list(self.connection.execute(self._sql["history_oldest"], (limit,)))
+
+    def cut_history(self, last: int, history_bytes: int) -> None:
+        self._one("history_cut", last)
+        self._one("meta_save", "history_bytes", history_bytes)
+
+    def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
+        return list(self.connection.execute(self._sql["history"], (self._hash(key), before, limit)))
+
     def assume_unknown_until(self) -> int:
         return self._unknown_until
 

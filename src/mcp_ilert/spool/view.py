@@ -13,13 +13,16 @@ from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
 from mcp_ilert.spool.gathering import payload
+from mcp_ilert.spool.history import DECODE, Note
 from mcp_ilert.spool.lane import Lane, Op, State
+from mcp_ilert.spool.port import TargetRecord
 from mcp_ilert.spool.recount import Recount
 from mcp_ilert.spool.shelf import Row
 from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
 
 PAGE = 2_000
 MEMBERS_SHOWN = 100
+NEWEST = (1 << 63) - 1
 
 
 class OpView(msgspec.Struct, frozen=True):
@@ -68,6 +71,14 @@ class LaneView(msgspec.Struct, frozen=True):
     member_keys: tuple[str, ...] = ()
 
 
+class NoteView(msgspec.Struct, frozen=True):
+    """One note of the history."""
+
+    id: int
+    at_ms: int
+    note: Note
+
+
 class TargetView(msgspec.Struct, frozen=True):
     """One target as the spool knows it."""
 
@@ -83,6 +94,8 @@ class Stats(msgspec.Struct, frozen=True):
     oldest_ms: dict[str, int]
     """When the oldest event that waits was accepted, by severity; absent where nothing waits."""
     file_bytes: int
+    history_bytes: int = 0
+    """Of the history, as counted."""
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -145,7 +158,7 @@ class SpoolView:
         with self._connection:
             targets = tuple(TargetView(t.name, t.paused) for t in self._shelf.targets())
             oldest = {severity.name.lower(): ms for severity, ms in self.oldest().items()}
-            stats = Stats(self.counts(), targets, oldest, self._size())
+            stats = Stats(self.counts(), targets, oldest, self._size(), self._shelf.history_bytes())
         return stats  # noqa: RET504 - apsw's block may swallow, as far as types know
 
     def _size(self) -> int:
@@ -188,6 +201,16 @@ class SpoolView:
         """Lanes with dead letters, by outage or by rejection, by id above `after`."""
         rows = (self._shelf.get(lane_id) for lane_id in self._shelf.dead(after, limit))
         return [self._view(row.id, row.target, row.lane) for row in rows if row is not None]
+
+    def records(self) -> Mapping[str, TargetRecord]:
+        """What is kept of each target, by name."""
+        return {t.name: TargetRecord(t.paused, t.state) for t in self._shelf.targets()}
+
+    def history(self, key: str, limit: int, before: int = NEWEST) -> list[NoteView]:
+        """What happened to a key, newest first, by id below `before`."""
+        wanted = key.strip().lower()
+        notes = ((n, at, DECODE(body)) for n, at, body in self._shelf.history(wanted, before, limit))
+        return [NoteView(n, at, note) for n, at, note in notes if note.concerns(wanted)]
 
     def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
         return LaneView(

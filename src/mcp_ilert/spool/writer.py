@@ -86,6 +86,7 @@ class Writer:
         return news
 
     def _run(self, jobs: list[Job]) -> None:
+        self._store.engine.history.muted = self._scarce()
         while self._store.engine.counts().inbox > LAG_EVENTS:
             self._transact([])
         jobs = self._admit(jobs)
@@ -101,7 +102,11 @@ class Writer:
                 self._alone(job)
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
-        """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept."""
+        """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
+
+        They are then written without their history: it would take of that room.
+        """
+        self._store.engine.history.muted = True
         for job in jobs:
             if job.work is None:
                 job.error = UnavailableError(why)
@@ -151,6 +156,11 @@ class Writer:
             self._pruned_ms = now_ms
             engine.prune(now_ms)
 
+    def _scarce(self) -> bool:
+        """Whether the disk has only the room left that is kept for settling deliveries."""
+        least = self._store.engine.rules.min_free_bytes
+        return bool(least) and self._store.free_bytes() < least
+
     # Admission ------------------------------------------------------------------------------------------------
 
     def _admit(self, jobs: list[Job]) -> list[Job]:
@@ -158,7 +168,7 @@ class Writer:
         if not any(job.entries for job in jobs):
             return jobs
         rules, counts = self._store.engine.rules, self._store.engine.counts()
-        if rules.min_free_bytes and self._store.free_bytes() < rules.min_free_bytes:
+        if self._scarce():
             return self._without(jobs, "the disk has less free room than spool.min_free_bytes")
         arriving = sum(len(job.entries) for job in jobs)
         if counts.lanes + counts.inbox + arriving <= rules.max_pending:

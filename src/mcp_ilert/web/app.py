@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 
 from mcp_ilert.events import Counts
 from mcp_ilert.intake import Intake
+from mcp_ilert.web.api import Api, add_api
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.base import base_app
 from mcp_ilert.web.events import IngestMetrics, add_events
@@ -23,6 +24,7 @@ def bridge_app(
     counts: Callable[[], Counts],
     version: str,
     read_timeout_seconds: float = 10,
+    api: Api | None = None,
 ) -> QuartTrio:
     """What the port of the events answers. On a reload: `intake.use`, `guard.use`, `web.base.use_limits`."""
     limits = intake.limits
@@ -32,6 +34,8 @@ def bridge_app(
     add_health(app)
     add_site(app, readiness, counts, guard, version)
     add_events(app, intake, guard, metrics)
+    if api is not None:
+        add_api(app, api, guard)
     return app
 
 

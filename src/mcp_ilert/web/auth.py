@@ -41,6 +41,7 @@ class Principal(msgspec.Struct, frozen=True):
     allows: Allows | None = None
 
 
+OPERATOR: Final = "operator"
 ANYBODY: Final = Principal("", "producer")
 
 
@@ -73,6 +74,18 @@ class Guard:
             challenge = f'{_REALM}, error="invalid_token"'
             raise RequestError(401, "the bearer token is not known", {"WWW-Authenticate": challenge})
         return found
+
+    def operate(self, authorization: str | None) -> Principal:
+        """Who it is, where it may manage the bridge; anybody where no token is configured.
+
+        Raises RequestError: 401, or 403 where the token's role is another.
+        """
+        principal = self.admit(authorization)
+        if self._known and principal.role != OPERATOR:
+            raise RequestError(
+                403, f"this token has the role {principal.role}; the API needs {OPERATOR} (auth.tokens)"
+            )
+        return principal
 
     def _find(self, authorization: str) -> Principal | None:
         scheme, _, token = authorization.partition(" ")

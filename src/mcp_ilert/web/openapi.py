@@ -6,6 +6,7 @@ import msgspec
 
 from mcp_ilert.decode.native import EventIn
 from mcp_ilert.intake import Receipt
+from mcp_ilert.web.openapi_api import API_TYPES, api_paths
 from mcp_ilert.web.problems import CONTENT_TYPE, Problem
 
 _REF: Final = "#/components/schemas/{name}"
@@ -48,6 +49,7 @@ def document(version: str) -> dict[str, Any]:
             "/readyz": {"get": _readyz()},
             "/openapi.json": {"get": _get("This document.", {"type": "object"}, tag="about")},
             "/": {"get": _status()},
+            **api_paths(),
         },
         "components": {
             "schemas": _schemas(),
@@ -57,7 +59,7 @@ def document(version: str) -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([EventIn, Receipt, Problem], ref_template=_REF)
+    _, schemas = msgspec.json.schema_components([EventIn, Receipt, Problem, *API_TYPES], ref_template=_REF)
     event = schemas.pop("EventIn")
     event["title"] = "Event"
     event["description"] = "An MCP event. Fields not listed here are kept, and reach iLert in customDetails."

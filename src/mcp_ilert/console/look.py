@@ -1,0 +1,98 @@
+"""Reads of a spool for whoever asks, each bounded: a page holds so many lanes and, lanes being large, so many bytes.
+
+Synchronous, by a read-only connection that lives as long as the read: call it in a thread where others wait.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mcp_ilert.clock import NowMs, wall_ms
+from mcp_ilert.console import shown
+from mcp_ilert.console.now import Tell, now_words
+from mcp_ilert.console.shown import Page
+from mcp_ilert.spool.port import TargetRecord
+from mcp_ilert.spool.view import NEWEST, Audit, LaneView, SpoolView, Stats
+
+PAGE_BYTES = 4 * 1024 * 1024
+"""A page ends behind the lane whose events bring it here."""
+SLICE = 50
+MAX_KEYS_TARGETS = 100
+"""Lanes of one key that are shown: there is one a target."""
+
+Pager = Callable[[SpoolView, int, int], list[LaneView]]
+
+
+class Look:
+    """Looks into the spool at `path`. Raises SpoolError where it cannot be read."""
+
+    def __init__(self, path: Path, now_ms: NowMs = wall_ms, tell: Tell | None = None) -> None:
+        """`tell` says what an event says and which route it matches now, where the configuration is known."""
+        self._path = path
+        self._now_ms = now_ms
+        self._tell = tell
+
+    def stats(self) -> Stats:
+        """The terms of the law, the targets, the sizes."""
+        with SpoolView(self._path, self._now_ms) as view:
+            found = view.stats()
+        return found  # noqa: RET504 - a context manager may swallow, as far as types know
+
+    def audit(self) -> Audit:
+        """The law, recounted from every row on disk; takes as long as there are lanes."""
+        with SpoolView(self._path, self._now_ms) as view:
+            found = view.audit()
+        return found  # noqa: RET504 - as above
+
+    def lanes(self, limit: int, after: int = 0) -> Page:
+        """Lanes in which something waits, is in flight or is dead by an outage."""
+        return self._page(lambda view, n, last: view.lanes(n, last), limit, after)
+
+    def dead(self, limit: int, after: int = 0) -> Page:
+        """Lanes with dead letters."""
+        return self._page(lambda view, n, last: view.dead(n, last), limit, after)
+
+    def show(self, key: str) -> Page:
+        """The lanes of a key."""
+        with SpoolView(self._path, self._now_ms) as view:
+            found = view.show(key)
+        return Page(found[:MAX_KEYS_TARGETS], None)
+
+    def why(self, key: str, limit: int, before: int = NEWEST) -> shown.Life:
+        """What happened to a key, and how it stands now."""
+        with SpoolView(self._path, self._now_ms) as view:
+            notes, lanes = view.history(key, limit, before), view.show(key)[:MAX_KEYS_TARGETS]
+            records = view.records()
+        now_ms = self._now_ms()
+        return shown.Life(
+            lanes[0].key if lanes else notes[0].note.key if notes else key.strip(),
+            shown.history(notes),
+            tuple(
+                line
+                for lane in lanes
+                for line in now_words(lane, records.get(lane.target, TargetRecord()), now_ms, self._tell)
+            ),
+            tuple(map(shown.lane, lanes)),
+            notes[-1].id if len(notes) == limit else None,
+        )
+
+    def _page(self, pager: Pager, limit: int, after: int) -> Page:
+        found: list[LaneView] = []
+        size = 0
+        with SpoolView(self._path, self._now_ms) as view:
+            while len(found) < limit:
+                wanted = min(SLICE, limit - len(found))
+                lanes = pager(view, wanted, after)
+                for lane in lanes:
+                    found.append(lane)
+                    after, size = lane.id, size + weight(lane)
+                    if size > PAGE_BYTES:
+                        return Page(found, after)
+                if len(lanes) < wanted:
+                    return Page(found, None)
+        return Page(found, after)
+
+
+def weight(lane: LaneView) -> int:
+    """Of the events in it, in bytes."""
+    ops = (*lane.waiting, *((lane.in_flight,) if lane.in_flight else ()), *(x.op for x in lane.letters))
+    return sum(len(op.payload) for op in ops)
