@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from mcp_ilert.console.words import story
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.events import (
     Again,
@@ -368,3 +369,18 @@ async def test_a_digest_of_which_an_answer_was_lost_is_closed_when_it_is_rejecte
     while not world.spool.counts().pending:
         await world.spool.records()
     assert [(d.kind, d.digest) for d in await world.lease(5) if d.digest] == [(Kind.RESOLVE, True)]
+
+
+async def test_the_history_of_a_key_tells_of_its_digests(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened("inline", tmp_path, Rules(brief=brief), clock) as spool:
+        world = World(spool, clock)
+        await world.alerts("a", "b")
+        await world.gather()
+        await world.alerts("a", severity=Severity.HIGH)
+        await world.put(entry("R", "b"))
+    with SpoolView(tmp_path / "spool.db", clock) as view:
+        told = {key: [type(n.note.what).__name__ for n in view.history(key, 9)] for key in "ab"}
+        (sentence,) = [line.text for _, lines in story(view.history("b", 1)) for line in lines]
+    assert told == {"a": ["Undigested", "Digested"], "b": ["Resolved", "Digested"]}
+    assert sentence.startswith("resolved while the digest mcp-digest/db/")

@@ -40,6 +40,8 @@ def _now(lane: LaneView, record: TargetRecord, now_ms: int, tell: Tell | None) -
         yield _letter(letter)
     if not lane.waiting and lane.in_flight is None:
         yield "nothing waits"
+    if lane.members is not None:
+        yield f"it is a digest that stands for {lane.members:,} alerts"
     yield REMOTE.get(lane.remote, lane.remote)
 
 
@@ -53,6 +55,8 @@ def _op(op: OpView, tell: Tell | None) -> str:
 
 
 def _waits(lane: LaneView, record: TargetRecord, now_ms: int) -> str:
+    if lane.digest is not None:
+        return f"is in the digest {lane.digest}, which stands for it"
     if lane.state == "dead":
         return "is dead by an outage: it comes back by itself once iLert answers, or by queue replay"
     if lane.in_flight is not None:
@@ -60,6 +64,8 @@ def _waits(lane: LaneView, record: TargetRecord, now_ms: int) -> str:
     stop = stop_of(record, now_ms)
     if stop is not None:
         return f"waits: {HELD[stop]}"
+    if lane.state == "backoff" and lane.members is not None and not (lane.attempts or lane.rejections):
+        return f"waits until {clock(lane.due_ms)} ({lasting(lane.due_ms - now_ms)}) for more to say"
     if lane.state == "backoff":
         return f"waits until {clock(lane.due_ms)} ({lasting(lane.due_ms - now_ms)}) after a failed attempt"
     return "waits for its turn at the pace of the key"

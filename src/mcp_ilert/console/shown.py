@@ -59,6 +59,12 @@ class Lane(msgspec.Struct, frozen=True):
     in_flight: Operation | None
     waiting: tuple[Operation, ...]
     letters: tuple[RejectedLetter, ...]
+    digest: str | None = None
+    """The alert key of the digest that stands for it."""
+    members: int | None = None
+    """Of a digest: how many alerts it stands for."""
+    member_keys: tuple[str, ...] = ()
+    """Of a digest that is shown by its key: the first of them."""
 
 
 class LanePage(msgspec.Struct, frozen=True):
@@ -104,7 +110,7 @@ class Happened(msgspec.Struct, frozen=True, omit_defaults=True):
     target: str
     what: str
     """delivered, again, dead_by_outage, dead_by_rejection, interrupted (these are attempts), cancelled, repeated,
-    replayed, returned, dropped, moved, forgotten."""
+    replayed, returned, dropped, moved, forgotten, digested, undigested, resolved (in a digest)."""
     says: tuple[Sentence, ...]
     events: int | None = None
     kind: str | None = None
@@ -174,6 +180,9 @@ def lane(view: LaneView) -> Lane:
         operation(view.in_flight) if view.in_flight else None,
         tuple(map(operation, view.waiting)),
         tuple(map(letter, view.letters)),
+        view.digest,
+        view.members,
+        view.member_keys,
     )
 
 

@@ -9,6 +9,7 @@ from mcp_ilert.events import Kind, Said
 from mcp_ilert.spool.history import (
     Attempt,
     Cancelled,
+    Digested,
     Dropped,
     End,
     Forgotten,
@@ -16,9 +17,11 @@ from mcp_ilert.spool.history import (
     Note,
     Repeated,
     Replayed,
+    Resolved,
     Returned,
     Stop,
     Taken,
+    Undigested,
     What,
 )
 from mcp_ilert.spool.rank import Pick
@@ -198,6 +201,12 @@ def _sentence(what: What, target: str) -> str:
                 f"the key is not remembered at {target} any more: nothing came since {clock(settled)} "
                 "(delivery.remember_open_days)"
             )
+        case Digested(digest=digest):
+            return f"a storm was on: the digest {digest} stands for it at {target}; it was not sent alone"
+        case Undigested(events=n):
+            return f"left its digest at {target} with {events(n)}, and goes alone"
+        case Resolved(digest=digest):
+            return f"resolved while the digest {digest} stood for it at {target}; nothing was sent alone"
         case Attempt():
             return _ended(what)
 

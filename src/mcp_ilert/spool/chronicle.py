@@ -7,7 +7,7 @@ older than `Rules.history_ms` goes first. Nothing here grows with the backlog or
 from collections.abc import Sequence
 
 from mcp_ilert.events import Entry
-from mcp_ilert.spool.history import ENCODE, KEY_CHARS, Cancelled, Note, Repeated, What
+from mcp_ilert.spool.history import ENCODE, KEY_CHARS, Cancelled, Note, Repeated, Resolved, What
 from mcp_ilert.spool.lane import Lane, Op
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf import Shelf
@@ -58,6 +58,12 @@ class Chronicle:
             events = sum(op.count for op in lane.waiting) + 1
             first_ms = first(lane.waiting, entry.accepted_ms)
             self.note(lane.key, target, entry.accepted_ms, Cancelled(events, first_ms, entry.accepted_ms))
+
+    def resolved(self, key: str, target: str, at_ms: int, digest: str) -> None:
+        """A resolve came for a member of this digest."""
+        if self._folded < FOLD_NOTES:
+            self._folded += 1
+            self.note(key, target, at_ms, Resolved(digest[:KEY_CHARS]))
 
     def repeated(self, lane: Lane, target: str, entry: Entry) -> None:
         """The entry repeats what was just delivered; told once a transaction."""

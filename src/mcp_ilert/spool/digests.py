@@ -11,7 +11,9 @@ import msgspec
 
 from mcp_ilert.events import Entry, Kind, Settlement
 from mcp_ilert.spool import digest, gathering
+from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.gathering import Gathering
+from mcp_ilert.spool.history import Digested, Undigested, What
 from mcp_ilert.spool.lane import Lane, Remote
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf import Row, Shelf
@@ -28,6 +30,7 @@ class Ledger(Protocol):
 
     shelf: Shelf
     rules: Rules
+    history: Chronicle
 
     def row(self, lane_id: int) -> Row: ...
     def name_of(self, target: int) -> str: ...
@@ -75,6 +78,7 @@ class Digests:
         if found is None:
             raise AssertionError("a digest with a member has a lane")
         engine.store(row, row.target, digest.enter(lane, found.id, now_ms), now_ms)
+        self._note(row.target, lane, now_ms, Digested(1, found.lane.key))
         engine.count("digested", 1)
         return True
 
@@ -114,14 +118,17 @@ class Digests:
         self._engine.count("digested", arrived.digested)
         self._engine.count("coalesced", arrived.coalesced)
         if not arrived.lane.member:
-            self._left(lane, now_ms, resolved=True)
+            own = self._left(lane, now_ms, resolved=True)
+            name = self._engine.name_of(own.target)
+            self._engine.history.resolved(lane.key, name, entry.accepted_ms, own.lane.key)
         elif entry.kind is Kind.ALERT:
             self._changed(lane, arrived.lane, now_ms)
         return arrived.lane
 
     def leave(self, lane: Lane, now_ms: int) -> Lane:
         """Have a member go its own way again; the caller stores the lane that comes back."""
-        self._left(lane, now_ms, resolved=False)
+        own = self._left(lane, now_ms, resolved=False)
+        self._note(own.target, lane, now_ms, Undigested(len(lane.waiting)))
         self._engine.count("digested", -len(lane.waiting))
         self._engine.count("undigested", len(lane.waiting))
         return digest.leave(lane)
@@ -132,10 +139,15 @@ class Digests:
         made = self._without(own, lane, resolved=False)
         self._engine.store(own, own.target, digest.hush(own.lane, made), now_ms)
 
-    def _left(self, lane: Lane, now_ms: int, *, resolved: bool) -> None:
+    def _note(self, target: int, lane: Lane, now_ms: int, what: What) -> None:
+        self._engine.history.note(lane.key, self._engine.name_of(target), now_ms, what)
+
+    def _left(self, lane: Lane, now_ms: int, *, resolved: bool) -> Row:
+        """Tell a member's digest that it has left; returns the digest as it was."""
         own = self._engine.row(lane.member)
         made = self._without(own, lane, resolved=resolved)
         self._engine.store(own, own.target, digest.tell(own.lane, made, now_ms), now_ms)
+        return own
 
     def _without(self, own: Row, lane: Lane, *, resolved: bool) -> Gathering:
         op = lane.waiting[0]

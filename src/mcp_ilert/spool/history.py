@@ -130,7 +130,38 @@ class Forgotten(msgspec.Struct, frozen=True, array_like=True, tag=8):
     settled_ms: int
 
 
-What = Attempt | Cancelled | Repeated | Replayed | Returned | Dropped | Moved | Forgotten
+class Digested(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """In a storm, a digest of this key began to stand for what waited."""
+
+    events: int
+    digest: str
+
+
+class Undigested(msgspec.Struct, frozen=True, array_like=True, tag=10):
+    """What waited goes its own way again, out of its digest."""
+
+    events: int
+
+
+class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """A resolve came while a digest stood for the key, which has one less since."""
+
+    digest: str
+
+
+What = (
+    Attempt
+    | Cancelled
+    | Repeated
+    | Replayed
+    | Returned
+    | Dropped
+    | Moved
+    | Forgotten
+    | Digested
+    | Undigested
+    | Resolved
+)
 
 
 class Note(msgspec.Struct, frozen=True, array_like=True):
