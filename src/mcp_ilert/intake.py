@@ -81,6 +81,9 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many were rejected, given where that is more than are listed."""
 
 
+Taken = Callable[[Sequence[Entry]], None]
+
+
 class Acceptor(Protocol):
     """The one method of the spool that the intake needs."""
 
@@ -101,6 +104,8 @@ class Intake:
         self, spool: Acceptor, mapper: Mapper, metrics: Counters, now_ms: NowMs, limits: Limits
     ) -> None:
         self.limits = limits
+        self.taken: Taken | None = None
+        """Told what was committed, after each commit; it must return at once."""
         self._spool = spool
         self._mapper = mapper
         self._metrics = metrics
@@ -163,6 +168,8 @@ class Intake:
         except UnavailableError:
             self._count(door, "unavailable", len(batch.entries))
             raise
+        if self.taken is not None:
+            self.taken(batch.entries)
         self._count(door, "accepted", len(batch.entries))
         log.debug("accepted", door=door, events=len(batch.entries), alert_key=batch.entries[0].key)
         return receipt

@@ -59,6 +59,9 @@ class Metrics:
         for door in DOORS:
             for result in RESULTS:
                 self.in_events.labels(door, result)
+        self.record_lost = Counter(
+            "mcp_record_lost", "Events that listen.record could not record.", registry=registry
+        )
         self.ingest_latency = Histogram(
             "mcp_ingest_latency_seconds", "Request read to answer.", buckets=QUICK_BUCKETS, registry=registry
         )

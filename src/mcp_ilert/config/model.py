@@ -50,9 +50,9 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_connections_per_address: Annotated[Count, about("Connections open at once from one address.")] = 1_000
     read_timeout_seconds: Annotated[Seconds, about("How long a request may take to arrive.")] = 10.0
     drain_seconds: Annotated[Pause, about("Between /readyz turning 503 and the doors closing.")] = 0.0
-    record: Annotated[
-        Place | None, about("File of accepted traffic for `simulate`.", later="recording traffic")
-    ] = None
+    record: Annotated[Place | None, about("File that accepted traffic is recorded to, for `simulate`.")] = (
+        None
+    )
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -232,7 +232,8 @@ class SandboxIlert:
         source = self.source(key)
         if source is None:
             raise Refusal(self.options.unknown_key_status, "There is no alert source of this integrationKey")
-        self._take("integration", key, self.options.limits.integration_key, now)
+        limit = source.per_window or self.options.limits.integration_key
+        self._take("integration", key, limit, now)
         return source
 
     def _authorize(self, request: Request, now: float) -> None:

@@ -42,6 +42,8 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     drops: bool = False
     """A source that filters everything out, and answers 202 all the same."""
     policy: int = 5001
+    per_window: Positive | None = None
+    """Calls a window of this key; None: as `limits.integration_key` says."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

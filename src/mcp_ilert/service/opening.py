@@ -6,7 +6,7 @@ First nobody can bring events any more, then what is in flight may end, and the 
 import os
 import random as chance
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import structlog
 import trio
@@ -47,9 +47,12 @@ async def open_service(
     path = config.spool_path(settings, environ)
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
     observe = metrics.commit_seconds.observe
-    async with open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe) as spool:
+    opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe)
+    async with opened as spool, AsyncExitStack() as ends:
         metrics.watch(spool.counts, oldest_at(path, now_ms))
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
+        ends.callback(service.end_recording)
+        service.record()
         targets = targets_of(settings, mapper, attempted)
         metrics.use_targets(targets)
         await spool.change(Retarget(tuple(targets)), now_ms())

@@ -26,6 +26,7 @@ from mcp_ilert.service.parts import (
     targets_of,
     with_what_stays,
 )
+from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
 from mcp_ilert.targets.port import Target
@@ -57,6 +58,7 @@ class Service:
         self.spool = spool
         self.metrics = metrics
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
+        self.recorder: Recorder | None = None
         self.guard = Guard(settings.auth.tokens)
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
@@ -76,6 +78,25 @@ class Service:
     def begin(self, dispatcher: Dispatcher, targets: Mapping[str, Target]) -> None:
         """Take the delivering half, which is made after the spool and the doors."""
         self._dispatcher, self._targets = dispatcher, targets
+
+    def record(self) -> None:
+        """Record to where the settings say now. Raises StartError, with nothing changed, where that cannot be."""
+        name = self.settings.listen.record
+        path = Path(name) if name else None
+        old = self.recorder
+        if path == (old.path if old is not None else None):
+            return
+        new = None
+        if path is not None:
+            new = Recorder(path, self.metrics.record_lost, self.settings.spool.min_free_bytes)
+        self.recorder, self.intake.taken = new, new.add if new is not None else None
+        if old is not None:
+            old.end()
+
+    def end_recording(self) -> None:
+        """Write what was taken until now, and close the file."""
+        if self.recorder is not None:
+            self.recorder.close()
 
     def _tell_now(self, payload: bytes) -> Told:
         return self._tell(payload)
@@ -154,6 +175,10 @@ class Service:
         self._tell = rules.tell
         if not same_targets(old, new):
             self._targets = targets_of(new, mapper, self._attempted)
+        try:
+            self.record()
+        except StartError as error:
+            log.error("not recording", problem=str(error))  # noqa: TRY400 - the line says it all
         self.metrics.use_targets(self._targets)
         self._delivering().replace(self._targets, new)
         await self.spool.change(Retarget(tuple(self._targets)), self._now_ms())

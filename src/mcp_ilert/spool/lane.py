@@ -256,13 +256,15 @@ def _merge(kind: Kind, waiting: tuple[Op, ...], sources: tuple[int, ...], new: O
 
 def merge(kind: Kind, ops: tuple[Op, ...]) -> Op:
     """One operation out of several: the newest text of its kind, the highest severity, the whole span."""
-    text = max((op for op in ops if op.kind is kind), key=lambda op: op.seq)
-    return Op(
-        kind,
-        min(op.severity for op in ops),
-        sum(op.count for op in ops),
-        min(op.first_ms for op in ops),
-        max(op.last_ms for op in ops),
-        max(op.seq for op in ops),
-        text.payload,
-    )
+    head = ops[0]
+    severity, count, first_ms, last_ms, seq = head.severity, 0, head.first_ms, head.last_ms, head.seq
+    text_seq, payload = -1, b""
+    for op in ops:  # one pass, for folding is as hot as accepting
+        severity = min(op.severity, severity)
+        first_ms = min(op.first_ms, first_ms)
+        last_ms = max(op.last_ms, last_ms)
+        seq = max(op.seq, seq)
+        count += op.count
+        if op.kind is kind and op.seq > text_seq:
+            text_seq, payload = op.seq, op.payload
+    return Op(kind, severity, count, first_ms, last_ms, seq, payload)

@@ -1,5 +1,6 @@
-"""The shelf in memory: plain dictionaries and linear searches, for tests and small simulations."""
+"""The shelf in memory, for tests and simulations: dictionaries, and rankings for what is asked at each lease."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
@@ -8,11 +9,14 @@ import msgspec
 from mcp_ilert.events import Counts, Severity
 from mcp_ilert.spool.digest import ELIGIBLE, GATHERS
 from mcp_ilert.spool.lane import Lane, State
+from mcp_ilert.spool.ranking import Ranking
 from mcp_ilert.spool.shelf import Placement, Row, TargetRow
+
+RANKED = frozenset({State.READY, State.BACKOFF, State.LEASED})
 
 
 class MemoryShelf:
-    """A `Shelf` whose searches are too plain to be wrong."""
+    """A `Shelf` whose rare searches go through all lanes."""
 
     def __init__(self) -> None:
         self._counts = Counts()
@@ -20,6 +24,9 @@ class MemoryShelf:
         self._inbox: dict[int, bytes] = {}
         self._rows: dict[int, Row] = {}
         self._placements: dict[int, Placement] = {}
+        self._by_key: dict[str, dict[int, Row]] = {}
+        self._by_age: defaultdict[tuple[State, int, Severity, bool], Ranking] = defaultdict(Ranking)
+        self._by_due: defaultdict[tuple[State, int], Ranking] = defaultdict(Ranking)
         self._next = 1
         self._history: dict[int, tuple[str, int, bytes]] = {}
         self._history_bytes = 0
@@ -53,30 +60,49 @@ class MemoryShelf:
         self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
-        found: dict[str, list[Row]] = {}
-        for row in self._rows.values():
-            key = row.lane.key.lower()
-            if key in keys:
-                found.setdefault(key, []).append(row)
-        return found
+        return {key: list(rows.values()) for key in keys if (rows := self._by_key.get(key))}
 
     def get(self, lane_id: int) -> Row | None:
         return self._rows.get(lane_id)
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
         for target, lane, placement in lanes:
+            self._by_key.setdefault(lane.key.lower(), {})
             self.save([(Row(self._next, target, lane), placement)])
             self._next += 1
 
     def save(self, rows: Sequence[tuple[Row, Placement]]) -> None:
         for row, placement in rows:
-            self._rows[row.id] = row
-            self._placements[row.id] = placement
+            self._rows[row.id] = self._by_key[row.lane.key.lower()][row.id] = row
+            self._place(row, placement)
 
     def remove(self, rows: Sequence[Row]) -> None:
         for row in rows:
+            self._unplace(row, self._placements.pop(row.id))
             del self._rows[row.id]
-            del self._placements[row.id]
+            key = row.lane.key.lower()
+            del self._by_key[key][row.id]
+            if not self._by_key[key]:
+                del self._by_key[key]
+
+    def _place(self, row: Row, placement: Placement) -> None:
+        before = self._placements.get(row.id)
+        if before == placement:
+            return
+        if before is not None:
+            self._unplace(row, before)
+        self._placements[row.id] = placement
+        state = placement.state
+        self._by_due[state, row.target].put(row.id, placement.due_ms)
+        if state in RANKED:
+            age = self._by_age[state, row.target, placement.severity, placement.sent]
+            age.put(row.id, placement.oldest_ms)
+
+    def _unplace(self, row: Row, placement: Placement) -> None:
+        state = placement.state
+        self._by_due[state, row.target].drop(row.id)
+        if state in RANKED:
+            self._by_age[state, row.target, placement.severity, placement.sent].drop(row.id)
 
     def _where(self, state: State, target: int | None = None) -> Iterator[tuple[int, Placement]]:
         for lane_id, placement in self._placements.items():
@@ -86,31 +112,27 @@ class MemoryShelf:
     def extreme(
         self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
     ) -> tuple[int, int] | None:
-        found = [
-            (p.oldest_ms, lane_id)
-            for lane_id, p in self._where(state, target)
-            if p.severity is severity and p.sent is sent
-        ]
-        if not found:
-            return None
-        oldest_ms, lane_id = max(found) if newest else min(found)
-        return lane_id, oldest_ms
+        ranking = self._by_age[state, target, severity, sent]
+        found = ranking.last() if newest else ranking.first()
+        return (found[1], found[0]) if found is not None else None
 
     def alive(self, state: State, target: int) -> bool:
-        return any(True for _ in self._where(state, target))
+        return len(self._by_due[state, target]) > 0
 
     def tried(self, target: int) -> int | None:
         found = [(p.due_ms, lane_id) for lane_id, p in self._where(State.READY, target) if p.sent]
         return min(found)[1] if found else None
 
     def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
-        found = sorted((p.due_ms, lane_id) for lane_id, p in self._where(state, target))
-        return [(lane_id, due_ms) for due_ms, lane_id in found[:limit]]
+        return [(lane_id, due_ms) for due_ms, lane_id in self._by_due[state, target].firsts(limit)]
 
     def promote(self, target: int, now_ms: int, limit: int) -> int:
+        if not self.alive(State.BACKOFF, target):
+            return 0
         due = [i for i, due_ms in self.soonest(State.BACKOFF, target, limit) if due_ms <= now_ms]
         for lane_id in due:
-            self._placements[lane_id] = msgspec.structs.replace(self._placements[lane_id], state=State.READY)
+            ready = msgspec.structs.replace(self._placements[lane_id], state=State.READY)
+            self._place(self._rows[lane_id], ready)
         return len(due)
 
     def leased(self, limit: int) -> Sequence[int]:

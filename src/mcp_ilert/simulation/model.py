@@ -1,0 +1,75 @@
+"""iLert in a simulation: a target over the sandbox's core, without httpx, which would cost more than all else.
+
+What is sent is the true request, and what comes back is judged by the true table of answers.
+"""
+
+from collections.abc import Callable, Mapping
+
+import httpx
+import trio
+
+from mcp_ilert.events import Delivery, Event, Outcome, Severity, Unavailable
+from mcp_ilert.sandbox import Request, SandboxIlert
+from mcp_ilert.targets.answers import Answer, classify, failed
+from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
+
+BODY_SECONDS = 2.0
+"""How long the client waits for a body whose status it knows."""
+HEADERS = (("content-type", "application/json"),)
+
+Attempted = Callable[[Delivery, Event, Outcome], None]
+Interpret = Callable[[bytes], tuple[Event, RouteFacts]]
+
+
+class ModelTarget:
+    """A target whose iLert is a model; `now` gives seconds since 1970."""
+
+    def __init__(
+        self,
+        name: str,
+        core: SandboxIlert,
+        now: Callable[[], float],
+        timeout_seconds: float,
+        fields: Mapping[Severity, SeverityFields],
+        interpret: Interpret,
+        attempted: Attempted,
+    ) -> None:
+        self.name = name
+        self._core = core
+        self._now = now
+        self._seconds = timeout_seconds
+        self._fields = fields
+        self._interpret = interpret
+        self._attempted = attempted
+        self.mistake: Exception | None = None
+        """Something that must not happen here, and did."""
+
+    async def send(self, delivery: Delivery) -> Outcome:
+        try:
+            event, facts = self._interpret(delivery.payload)
+            outcome = await self._post(body(delivery, event, facts, self.name, self._fields))
+            self._attempted(delivery, event, outcome)
+        except Exception as mistake:  # the dispatcher would take it for an outage
+            self.mistake = mistake
+            raise
+        return outcome
+
+    async def _post(self, content: bytes) -> Outcome:
+        if self._core.script.connecting(self._now()) is not None:
+            self._core.connect(self._now())
+            await trio.lowlevel.checkpoint()
+            return failed(httpx.ConnectError(""))
+        request = Request(method="POST", target="/api/events", headers=HEADERS, body=content)
+        answer = self._core.handle(request, self._now())
+        if answer.hang_seconds > self._seconds:
+            await trio.sleep(self._seconds)
+            return Unavailable("timeout", certain=False)
+        await trio.sleep(answer.hang_seconds)
+        if answer.reset:
+            return failed(httpx.ReadError(""))
+        if answer.drip_seconds:
+            await trio.sleep(min(answer.drip_seconds, BODY_SECONDS))
+        return classify(Answer(answer.status, dict(answer.headers), answer.body), round(self._now() * 1000))
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,147 @@
+"""One simulation: the bridge's own mapping, spool and dispatcher between recorded traffic and a model of iLert."""
+
+import random
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import msgspec
+import trio
+
+from mcp_ilert import config
+from mcp_ilert.config import Settings
+from mcp_ilert.decode.native import check
+from mcp_ilert.decode.text import check_text
+from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.errors import ConfigError, InvalidEventError, MalformedError
+from mcp_ilert.events import Delivery, Entry, Event, Outcome, Severity
+from mcp_ilert.mapping import Mapper
+from mcp_ilert.metrics import Metrics
+from mcp_ilert.sandbox import SandboxIlert
+from mcp_ilert.service.parts import Waker, interpreter, rules_of
+from mcp_ilert.simulation.clock import JumpClock
+from mcp_ilert.simulation.feed import FedSpool
+from mcp_ilert.simulation.model import ModelTarget
+from mcp_ilert.simulation.quiet import quiet, repeatable
+from mcp_ilert.simulation.report import Journal, Report
+from mcp_ilert.simulation.scenario import Scenario, faults_of, options_of
+from mcp_ilert.simulation.traffic import Arrival, read_traffic
+from mcp_ilert.spool import open_memory_spool
+from mcp_ilert.spool.history import Told
+from mcp_ilert.spool.port import Spool
+
+PATIENCE_SECONDS = 86_400.0
+STEP_SECONDS = 60.0
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """All that decides a simulation; the same setup gives the same report."""
+
+    settings: Settings
+    scenario: Scenario = Scenario()
+    patience_seconds: float = PATIENCE_SECONDS
+    """How long after the last event what still waits is waited for."""
+
+
+def simulate(setup: Setup, traffic: Path) -> Report:
+    """Run it to its end. Raises ConfigError where the traffic or the scenario is wrong."""
+    arrivals = read_traffic(traffic)
+    first = next(arrivals, None)
+    if first is None:
+        raise ConfigError([f"{traffic}: holds no event"])
+    world = World(setup, first.at_ms)
+    with quiet(), repeatable(setup.scenario.seed):
+        return trio.run(world.run, chain((first,), arrivals), clock=JumpClock())
+
+
+class World:
+    """The parts of one simulation."""
+
+    def __init__(self, setup: Setup, start_ms: int) -> None:
+        self._setup = setup
+        self._start_ms = start_ms
+        self._mapper = Mapper(setup.settings)
+        self._journal = Journal()
+        self._problem: ConfigError | None = None
+        self._core = SandboxIlert(options_of(setup.scenario, list(config.targets(setup.settings))))
+        self._core.set_faults(*faults_of(setup.scenario, start_ms), now=start_ms / 1000)
+
+    def _now_ms(self) -> int:
+        return self._start_ms + round(trio.current_time() * 1000)
+
+    def _now(self) -> float:
+        return self._start_ms / 1000 + trio.current_time()
+
+    async def run(self, arrivals: Iterator[Arrival]) -> Report:
+        """Feed the traffic to the bridge and wait until nothing waits any more."""
+        settings, waker, metrics = self._setup.settings, Waker(), Metrics()
+        targets = self._targets()
+        metrics.use_targets(targets)
+        spool = FedSpool(self._entries(arrivals), list(targets), self._start_ms, waker)
+        rules = msgspec.structs.replace(
+            rules_of(settings, self._mapper), history_bytes=0, tell=lambda _payload: Told()
+        )
+        async with open_memory_spool(rules, spool.woken, self._now_ms) as memory:
+            spool.over(memory)
+            draw = random.Random(self._setup.scenario.seed).random  # noqa: S311 - repeatable on purpose
+            dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw)
+            waker.dispatcher = dispatcher
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(dispatcher.run)
+                await spool.feed()
+                traffic_end_ms = self._now_ms()
+                await self._settle(spool)
+                nursery.cancel_scope.cancel()
+        for problem in (self._problem, *(target.mistake for target in targets.values())):
+            if problem is not None:
+                raise problem
+        self._journal.unavailable = spool.unavailable
+        return self._journal.report(spool.counts(), self._start_ms, traffic_end_ms)
+
+    def _targets(self) -> dict[str, ModelTarget]:
+        settings = self._setup.settings
+        fields = {
+            severity: (Settings().mapping.severity | settings.mapping.severity)[severity.name.lower()]
+            for severity in Severity
+        }
+        return {
+            name: ModelTarget(
+                name,
+                self._core,
+                self._now,
+                settings.ilert.timeout_seconds,
+                fields,
+                interpreter(self._mapper),
+                self._attempted,
+            )
+            for name in config.targets(settings)
+        }
+
+    def _attempted(self, delivery: Delivery, event: Event, outcome: Outcome) -> None:
+        self._journal.attempted(delivery, event, outcome, self._now_ms())
+
+    def _entries(self, arrivals: Iterator[Arrival]) -> Iterator[Entry]:
+        """What the bridge would make of the traffic; ends where the file is not to be read any more."""
+        try:
+            for arrival in arrivals:
+                self._journal.events += 1
+                entry = self._entry(arrival)
+                if entry is not None:
+                    yield entry
+        except ConfigError as problem:
+            self._problem = problem
+
+    def _entry(self, arrival: Arrival) -> Entry | None:
+        payload = arrival.payload
+        try:
+            check_text(payload)
+            return self._mapper.entry(check(payload), payload, arrival.at_ms)
+        except (InvalidEventError, MalformedError) as error:
+            self._journal.refuse(arrival.line, error.detail)
+            return None
+
+    async def _settle(self, spool: Spool) -> None:
+        """Wait until nothing waits and nothing is dead, which may come back by itself; within the patience."""
+        with trio.move_on_after(self._setup.patience_seconds):
+            while (counts := spool.counts()).pending or counts.dead:  # noqa: ASYNC110 - virtual time costs nothing
+                await trio.sleep(STEP_SECONDS)

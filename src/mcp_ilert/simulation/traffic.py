@@ -1,0 +1,96 @@
+"""Recorded traffic: a line `{"at": …, "event": {…}}` for each event, in the order of time, read as it is needed.
+
+`at` is RFC 3339, or seconds: since 1970 where they are so many, else from any beginning.
+"""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from mcp_ilert.errors import ConfigError
+
+BEGINNING_MS = 1_767_225_600_000
+"""Second 0 of a file that counts from any beginning: 2026-01-01, at a full minute, as iLert's windows are."""
+SINCE_1970 = 1_000_000_000
+"""Seconds from here on count from 1970."""
+DISORDER_MS = 60_000
+"""So much earlier than the line before a line may be: doors commit side by side. It is taken at that one's time."""
+MOST_MS = 253_402_300_000_000
+LONGEST_LINE = 17 * 1024 * 1024
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line of the file."""
+
+    at: float | str
+    event: msgspec.Raw
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An event's text as received, and when."""
+
+    at_ms: int
+    payload: bytes
+    line: int
+
+
+_decode = msgspec.json.Decoder(Line).decode
+
+
+def read_traffic(path: Path) -> Iterator[Arrival]:
+    """The file's events. Raises ConfigError, which names the line, where it is no recorded traffic."""
+    last = 0
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while text := file.readline(LONGEST_LINE):
+                number += 1
+                if text.isspace():
+                    continue
+                arrival = _arrival(text, path, number)
+                if arrival.at_ms < last - DISORDER_MS:
+                    raise _problem(path, number, "at: earlier than the line before; sort the file by at")
+                if arrival.at_ms < last:
+                    arrival = msgspec.structs.replace(arrival, at_ms=last)
+                last = arrival.at_ms
+                yield arrival
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+
+
+def _arrival(text: bytes, path: Path, number: int) -> Arrival:
+    try:
+        line = _decode(text)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        expected = 'expected {"at": seconds or RFC 3339, "event": {…}}'
+        raise _problem(path, number, f"{expected}: {error}") from None
+    try:
+        return Arrival(moment_ms(line.at), bytes(line.event), number)
+    except ValueError:
+        raise _problem(
+            path, number, f"at: got {line.at!r}, expected seconds, or RFC 3339 with its zone"
+        ) from None
+
+
+def _problem(path: Path, number: int, what: str) -> ConfigError:
+    return ConfigError([f"{path}, line {number}: {what}"])
+
+
+def moment_ms(at: float | str) -> int:
+    """A time as files give it, as wall-clock milliseconds; raises ValueError."""
+    if isinstance(at, str):
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None:
+            raise ValueError("no zone")
+        return round(moment.timestamp() * 1000)
+    if not math.isfinite(at) or at < 0 or at * 1000 > MOST_MS:
+        raise ValueError("no time")
+    return round(at * 1000) + (0 if at >= SINCE_1970 else BEGINNING_MS)
+
+
+def shown(ms: int) -> str:
+    """A wall-clock time as RFC 3339; of a file that counts from any beginning, 2026-01-01 is its second 0."""
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,324 @@
+"""What a simulation says of traffic: who is paged, when, and what becomes of the rest."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given
+from hypothesis import settings as tuned
+from hypothesis import strategies as st
+
+from mcp_ilert.config import (
+    DeliverySettings,
+    Ilert,
+    Match,
+    RateLimit,
+    RouteSettings,
+    Secret,
+    Settings,
+    SpoolSettings,
+    Storm,
+)
+from mcp_ilert.errors import ConfigError
+from mcp_ilert.simulation import (
+    Outage,
+    Report,
+    Scenario,
+    Setup,
+    difference,
+    feed,
+    load_scenario,
+    simulate,
+)
+
+PROMPT = Scenario(per_minute=None, latency_seconds=0.0)
+
+
+@pytest.fixture
+def look_ahead(monkeypatch):
+    return lambda events: monkeypatch.setattr(feed, "LOOK_AHEAD", events)
+
+
+def conf(per_minute: int = 50, **sections) -> Settings:
+    return Settings(
+        ilert=Ilert(webhook_key=Secret("a-true-key")), rate_limit=RateLimit(per_minute=per_minute), **sections
+    )
+
+
+def event(key: str, priority: int = 2, **fields) -> dict[str, object]:
+    return {"mcp_id": key, "source": "probe-1", "summary": f"{key} fails", "priority": priority} | fields
+
+
+def run(
+    folder: Path,
+    arrivals: Sequence[tuple[float | str, dict[str, object]]],
+    settings: Settings | None = None,
+    scenario: Scenario = PROMPT,
+) -> Report:
+    path = folder / "traffic.ndjson"
+    path.write_text("".join(json.dumps({"at": at, "event": e}) + "\n" for at, e in arrivals))
+    return simulate(Setup(settings or conf(), scenario), path)
+
+
+def delays(report: Report) -> list[float]:
+    return [round(page.delay, 3) for page in report.pages]
+
+
+def test_a_lone_event_pages_at_once_and_its_delay_is_what_ilert_takes_to_answer(tmp_path):
+    report = run(tmp_path, [(5, event("a"))], scenario=Scenario(latency_seconds=0.25))
+    (page,) = report.pages
+    assert (page.key, page.severity, page.delay, page.events, page.attempts) == ("a", "high", 0.25, 1, 1)
+    assert report.conservation_error == 0
+    assert report.counts.accepted == report.counts.delivered == 1
+
+
+def test_beyond_the_burst_pages_come_at_the_pace_of_the_bucket(tmp_path):
+    report = run(tmp_path, [(0, event(f"k{i}")) for i in range(6)], conf(20))  # 4 at once, then 16 a minute
+    assert delays(report) == [0, 0, 0, 0, 3.75, 7.5]
+
+
+def test_a_critical_event_in_a_storm_takes_the_next_token(tmp_path):
+    alone = conf(20, delivery=DeliverySettings(storm=Storm(digest_below="low")))  # no digests
+    storm = [(i / 10, event(f"k{i}", 3)) for i in range(300)]
+    report = run(tmp_path, sorted([*storm, (10.05, event("fire", 1))], key=lambda a: a[0]), alone)
+    assert report.waits["critical"].worst <= 3.75
+    assert report.waits["medium"].worst > 60
+
+
+def test_events_of_one_key_that_wait_together_are_one_page(tmp_path):
+    burst = [(0, event(f"other-{i}")) for i in range(4)]
+    storm = [(1 + i / 100, event("flap", n=i)) for i in range(200)]
+    report = run(tmp_path, [*burst, *storm], conf(20))
+    pages = [page for page in report.pages if page.key == "flap"]
+    assert sum(page.events for page in pages) == 200
+    assert len(pages) == 1
+    assert report.counts.coalesced == 199
+
+
+def test_an_alert_that_is_resolved_while_it_waits_pages_nobody(tmp_path):
+    burst = [(0, event(f"k{i}")) for i in range(4)]
+    report = run(tmp_path, [*burst, (1, event("gone")), (2, event("gone", status="resolved"))], conf(20))
+    assert "gone" not in {page.key for page in report.pages}
+    assert report.counts.cancelled == 2
+
+
+def test_a_resolve_that_comes_during_the_request_is_sent_after_it(tmp_path):
+    report = run(
+        tmp_path, [(0, event("a")), (1, event("a", status="resolved"))], scenario=Scenario(latency_seconds=3)
+    )
+    assert (report.alerts, report.resolves, report.counts.cancelled) == (1, 1, 0)
+
+
+def test_an_outage_shows_in_the_delay_and_loses_nothing(tmp_path):
+    outage = Outage(kind="refused", begin=0, until=600)
+    scenario = Scenario(per_minute=None, latency_seconds=0, outages=(outage,))
+    report = run(tmp_path, [(10, event("a")), (700, event("b"))], scenario=scenario)
+    (first, _second) = report.pages
+    assert first.key == "a"
+    assert first.delay >= 590
+    assert report.requests.unavailable > 3
+    assert report.counts.delivered == 2
+
+
+def test_ilerts_own_limit_answers_429_and_slows_the_key_down(tmp_path):
+    arrivals = [(i * 2, event(f"k{i}")) for i in range(60)]
+    report = run(tmp_path, arrivals, conf(60), Scenario(per_minute=20, latency_seconds=0))
+    assert report.throttled["default"] == report.requests.throttled > 0
+    assert report.counts.delivered == 60
+
+
+def test_each_target_has_the_limit_that_the_scenario_gives_it(tmp_path):
+    db = RouteSettings(name="db", match=Match(source="db-*"), webhook_key=Secret("another-key"))
+    arrivals = [(i, event(f"k{i}", source=f"{('db-1', 'web-1')[i % 2]}")) for i in range(120)]
+    scenario = Scenario(per_minute=None, keys={"db": 5}, latency_seconds=0)
+    report = run(tmp_path, arrivals, conf(120, routes=(db,)), scenario)
+    assert report.throttled.keys() == {"db"}
+    assert {page.target for page in report.pages} == {"db", "default"}
+
+
+def test_an_event_that_ilert_rejects_becomes_a_dead_letter(tmp_path):
+    scenario = Scenario(outages=(Outage(kind=400, key="bad*"),))
+    report = run(tmp_path, [(0, event("bad-1")), (1, event("good"))], scenario=scenario)
+    assert [page.key for page in report.pages] == ["good"]
+    assert report.counts.dead == 1
+    assert report.requests.rejected == 2
+
+
+def test_an_invalid_event_is_named_by_its_line_and_harms_no_other(tmp_path):
+    report = run(tmp_path, [(0, event("a")), (1, {"mcp_id": "x"}), (2, event("b"))])
+    assert (report.events, report.invalid, report.alerts) == (3, 1, 2)
+    assert report.problems == ("line 2: $.source: required, but missing",)
+
+
+def test_what_finds_a_full_spool_is_told_apart(tmp_path):
+    full = conf(1, spool=SpoolSettings(max_pending=3))
+    report = run(tmp_path, [(i / 100, event(f"k{i}")) for i in range(10)], full)
+    assert report.unavailable == 6
+    assert report.counts.accepted == 4
+
+
+def test_a_route_that_drops_pages_nobody(tmp_path):
+    noise = RouteSettings(match=Match(source="test-*"), drop=True)
+    report = run(tmp_path, [(0, event("a", source="test-1"))], conf(routes=(noise,)))
+    assert report.pages == ()
+    assert report.counts.dropped_by_route == 1
+
+
+def test_the_same_input_gives_the_same_output(tmp_path):
+    arrivals = [(i / 3, event(f"k{i % 40}", 1 + i % 4, n=i)) for i in range(400)]
+    scenario = Scenario(outages=(Outage(kind="brown-out", begin=20, until=90),), seed=5)
+    assert run(tmp_path, arrivals, scenario=scenario) == run(tmp_path, arrivals, scenario=scenario)
+
+
+def test_times_may_be_rfc_3339(tmp_path):
+    report = run(tmp_path, [("2026-03-01T10:00:00Z", event("a")), ("2026-03-01T12:00:05+02:00", event("b"))])
+    first, second = report.pages
+    assert second.at_ms - first.at_ms == 5000
+
+
+def test_the_difference_of_two_rate_limits_is_who_waits_longer(tmp_path):
+    arrivals = [(0, event(f"k{i}")) for i in range(6)]
+    found = difference(run(tmp_path, arrivals, conf(50)), run(tmp_path, arrivals, conf(20)))
+    assert found.terms["pages"] == (6, 6)
+    assert [round(moved.seconds, 2) for moved in found.moved] == [7.5, 3.75]
+    assert (found.same, found.only_old, found.only_new) == (4, (), ())
+    assert found.worst["high"] == (0, 7.5)
+
+
+def test_a_page_that_only_the_old_configuration_sends_is_listed(tmp_path):
+    arrivals = [(0, event("a")), (1, event("b", source="test-1"))]
+    quiet = conf(routes=(RouteSettings(match=Match(source="test-*"), drop=True),))
+    found = difference(run(tmp_path, arrivals), run(tmp_path, arrivals, quiet))
+    assert [page.key for page in found.only_old] == ["b"]
+    assert found.only_new == ()
+
+
+def test_the_true_key_is_nowhere_in_a_report(tmp_path):
+    scenario = Scenario(outages=(Outage(kind=400),))
+    assert "a-true-key" not in repr(run(tmp_path, [(0, event("a"))], scenario=scenario))
+
+
+def test_a_simulation_logs_nothing_and_leaves_the_logs_as_they_were(tmp_path, capsys):
+    before = structlog.get_config()
+    run(tmp_path, [(0, event("a"))])
+    assert capsys.readouterr() == ("", "")
+    assert structlog.get_config()["wrapper_class"] == before["wrapper_class"]
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "holds no event"),
+        ("{}\n", "line 1: expected"),
+        ('{"at": -1, "event": {}}\n', "line 1: at: got -1"),
+        ('{"at": "2026-01-01T00:00:00", "event": {}}\n', "with its zone"),
+        ('{"at": 100, "event": {}}\n{"at": 5, "event": {}}\n', "line 2: at: earlier than the line before"),
+    ],
+)
+def test_a_file_that_is_no_traffic_is_refused_with_its_line(tmp_path, text, problem):
+    path = tmp_path / "t.ndjson"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        simulate(Setup(conf()), path)
+
+
+def test_lines_a_little_out_of_order_are_taken_in_the_files_order(tmp_path):
+    report = run(tmp_path, [(10, event("a")), (9.99, event("b"))])
+    assert [page.at_ms for page in report.pages] == [report.begin_ms] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("per_minute: 0", "per_minute: expected int >= 1"),
+        ("outages: [{kind: fire}]", r"outages\[0\].kind: invalid enum value 'fire'"),
+        ("outages: [{kind: 503, form: 5}]", r"outages\[0\]: object contains unknown field form"),
+    ],
+)
+def test_a_scenario_with_a_mistake_is_refused_with_its_key(tmp_path, text, problem):
+    path = tmp_path / "scenario.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=problem):
+        load_scenario(path)
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(keys={"nobody": 5}),
+        Scenario(outages=(Outage(kind=503, target="nobody"),)),
+        Scenario(outages=(Outage(kind="tls", every=2),)),
+        Scenario(outages=(Outage(kind=503, begin=5, until=4),)),
+        Scenario(outages=(Outage(kind=503, begin="yesterday"),)),
+    ],
+)
+def test_a_scenario_that_cannot_be_is_refused(tmp_path, scenario):
+    with pytest.raises(ConfigError, match="scenario: "):
+        run(tmp_path, [(0, event("a"))], scenario=scenario)
+
+
+ARRIVALS = st.lists(
+    st.tuples(
+        st.floats(0, 40, allow_nan=False).map(lambda s: round(s, 2)),
+        st.sampled_from("abcdefgh"),
+        st.integers(1, 4),
+        st.sampled_from(["firing", "firing", "acknowledged", "resolved"]),
+    ),
+    min_size=1,
+    max_size=60,
+)
+OUTAGES = st.lists(
+    st.builds(
+        lambda kind, begin, seconds: Outage(kind=kind, begin=begin, until=begin + seconds),
+        st.sampled_from([400, 401, 404, 429, 503, "hang", "slow", "reset", "lost", "refused", "brown-out"]),
+        st.floats(0, 60),
+        st.floats(1, 900),
+    ),
+    max_size=3,
+)
+
+
+@tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ARRIVALS, OUTAGES, st.integers(1, 60), st.booleans())
+def test_whatever_happens_every_event_is_accounted_for(tmp_path, drawn, outages, per_minute, cancel):
+    arrivals = [
+        (at, event(key, priority, status=status, n=i))
+        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
+    ]
+    report = run(
+        tmp_path,
+        arrivals,
+        conf(per_minute, delivery=DeliverySettings(cancel_resolved=cancel)),
+        Scenario(per_minute=30, outages=tuple(outages)),
+    )
+    assert report.conservation_error == 0
+    assert report.counts.accepted == len(arrivals)
+    assert report.counts.pending == 0
+    assert report.counts.delivered == report.alerts + report.accepts + report.resolves
+
+
+@tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ARRIVALS, st.integers(1, 60), st.sampled_from([0.0, 0.2, 4.0]), st.sampled_from([1, 2, 3, None]))
+def test_holding_events_back_until_they_matter_changes_nothing(
+    tmp_path, look_ahead, drawn, per_minute, latency, places
+):
+    """Where two things come at the very same time, the bridge may take either first; so here none do."""
+    arrivals = [
+        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
+        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
+    ]
+    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
+    settings = conf(
+        per_minute,
+        routes=() if places else (db,),
+        delivery=DeliverySettings(max_in_flight=places or 60),
+    )
+    scenario = Scenario(per_minute=None, latency_seconds=latency)
+    held = run(tmp_path, arrivals, settings, scenario)
+    look_ahead(1)
+    at_once = run(tmp_path, arrivals, settings, scenario)
+    look_ahead(64)
+    assert held.pages == at_once.pages
+    assert held.counts == at_once.counts
