@@ -30,12 +30,12 @@ $(VENV)/.venv.stamp:
 
 $(VENV)/.run.stamp: $(VENV)/.venv.stamp lock/run.txt
 	@echo "mcp-ilert: installing the locked dependencies into $(VENV) (once; a minute or two)"
-	@$(PIP) install --require-hashes -r lock/run.txt
+	@$(PIP) install --no-deps --require-hashes -r lock/run.txt
 	@touch $@
 
 $(VENV)/.dev.stamp: $(VENV)/.run.stamp lock/dev.txt
 	@echo "mcp-ilert: installing the locked tools into $(VENV) (once)"
-	@$(PIP) install --require-hashes -r lock/dev.txt
+	@$(PIP) install --no-deps --require-hashes -r lock/dev.txt
 	@touch $@
 
 # What was compiled from older source goes first: it would win the import and hide the edit.
@@ -90,7 +90,7 @@ build/tools/.lock.stamp: build/tools/.venv.stamp
 	@touch $@
 
 build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
-	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r lock/audit.txt
+	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/audit.txt
 	@touch $@
 
 soak: $(VENV)/.built.stamp ## the long crash test (ARGS="--minutes 10 --seed 1")
