@@ -63,7 +63,7 @@ format: $(VENV)/.dev.stamp ## put the source into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.built.stamp ## every benchmark, results in benchmarks/results (QUICK=1: short runs, rough figures)
+bench: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## every benchmark, results in benchmarks/results (QUICK=1: short runs, rough figures)
 	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done
 
 audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependencies (asks the package index)

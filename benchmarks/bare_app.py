@@ -1,9 +1,13 @@
-"""The comparator: a bare Quart-Trio app on Hypercorn that reads the body, answers 202 and stores nothing.
+"""The comparators on the stock stack: a bare Quart-Trio app on Hypercorn that reads the body and answers 202.
 
-python benchmarks/bare_app.py PORT
+    python benchmarks/bare_app.py PORT [SPOOL.db]
+
+Without a file it keeps nothing; with one, each request is an SQLite transaction, synced before the answer.
 """
 
+import sqlite3
 import sys
+from collections.abc import Callable
 
 import trio
 from hypercorn.config import Config
@@ -13,7 +17,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from quart import Response, request
 from quart_trio import QuartTrio
 
-app = QuartTrio(__name__)
+Keep = Callable[[bytes], object]
 
 
 class Survivor(TCPServer):
@@ -29,15 +33,30 @@ class Survivor(TCPServer):
             await self.protocol.handle(Closed())
 
 
-@app.post("/events")
-async def events() -> Response:
-    await request.get_data()
-    return Response(b'{"accepted":1}', status=202, content_type="application/json")
+def keeping(path: str) -> Keep:
+    """Stores a body durably."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.execute("CREATE TABLE IF NOT EXISTS inbox (id INTEGER PRIMARY KEY, payload BLOB)")
+    return lambda body: database.execute("INSERT INTO inbox (payload) VALUES (?)", (body,))
 
 
-@app.get("/healthz")
-async def healthz() -> Response:
-    return Response(b"{}", content_type="application/json")
+def app(keep: Keep | None) -> QuartTrio:
+    made = QuartTrio(__name__)
+
+    @made.post("/events")
+    async def events() -> Response:
+        body = await request.get_data(as_text=False)
+        if keep is not None:
+            keep(body)
+        return Response(b'{"accepted":1}', status=202, content_type="application/json")
+
+    @made.get("/healthz")
+    async def healthz() -> Response:
+        return Response(b"{}", content_type="application/json")
+
+    return made
 
 
 def main() -> None:
@@ -46,7 +65,7 @@ def main() -> None:
     config.bind = [f"127.0.0.1:{sys.argv[1]}"]
     config.accesslog = None
     config.loglevel = "WARNING"
-    trio.run(serve, app, config)
+    trio.run(serve, app(keeping(sys.argv[2]) if len(sys.argv) > 2 else None), config)
 
 
 if __name__ == "__main__":

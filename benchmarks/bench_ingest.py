@@ -1,61 +1,112 @@
-"""Events a second that the bridge takes, each synced to disk before its 202, beside a bare app that stores nothing.
+"""Events a second that the bridge takes, each synced to disk before its 202, beside others that get the same requests.
 
-    python benchmarks/bench_ingest.py [--quick] [--seconds 4] [--rounds 3]
+    python benchmarks/bench_ingest.py [--quick] [--seconds 2] [--rounds 3]
 
-Both servers run all the time; the loads go to them in turn, round after round, so that a noisy machine is noisy for
-both. The figure to read is the ratio. iLert is unreachable meanwhile: what is accepted waits in the spool.
+All servers run all the time; the loads go to them in turn, round after round, so that a noisy machine is noisy for all.
+The figures to read are the ratios. iLert is unreachable meanwhile: what is accepted waits in the spool.
 """
 
 import argparse
+import contextlib
+import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import data
 import load
-import poster
 import rig
+import subjects
+from shapes import Load
 
-SHAPES = (load.Load(8), load.Load(64), load.Load(8, 1), load.Load(8, 16))
-KEYS = 5_000
+Rates = dict[str, dict[str, list[float]]]
+"""Load → server → requests a second, a round each."""
 
-Run = Callable[[int], load.Measured]
+SINGLE = (
+    Load(8),
+    Load(64),
+    Load(64, pipeline=16),
+    Load(8, streams=1),
+    Load(8, streams=16),
+    Load(8, streams=100),
+)
+BULK = (
+    Load(8, batch=100, keys=5_000),
+    Load(4, batch=1_000, lines=True, keys=5_000),
+    Load(8, tcp=True, keys=5_000),
+)
+BRIDGE, BARE, STORED, GO, CEILING, UNSTORED = (
+    "bridge",
+    "stock",
+    "stock + SQLite",
+    "Go",
+    "nghttpd",
+    "bridge, no disk",
+)
+ROOM: rig.Changes = {"spool": {"max_pending": 100_000_000, "min_free_bytes": 0}}
+COMPARED = (BARE, STORED, GO, CEILING)
 
 
-def runs(folder: Path, seconds: float) -> dict[str, Run]:
-    """The loads by name; each is run against a port."""
-    plain = [(shape, load.Bodies(folder)) for shape in SHAPES]
-    many = [(load.Load(64), load.Bodies(folder, KEYS))] if load.generator(load.Load(64))[0] == "wrk" else []
-    return dict(named(shape, bodies, seconds) for shape, bodies in plain + many)
-
-
-def named(shape: load.Load, bodies: load.Bodies, seconds: float) -> tuple[str, Run]:
-    name, generate = load.generator(shape)
-    keys = "one key" if bodies.keys == 1 else f"{bodies.keys:,} keys"
-    return f"{shape}, {keys} ({name})", lambda port: generate(shape, port, seconds, bodies)
-
-
-def interleave(
-    bridge: rig.Server, bare: rig.Server, loads: dict[str, Run], rounds: int
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Events a second of the bridge and of the bare app, by load; the order changes with each round."""
-    rates: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in loads}
-    servers = (bridge, bare)
+def measure(
+    servers: Mapping[str, rig.Server], loads: Sequence[Load], folder: Path, seconds: float, rounds: int
+) -> Rates:
+    """Each load on each server that can take it, in turn; the order of the servers changes with each round."""
+    rates: Rates = {str(shape): {} for shape in loads}
     for number in range(rounds):
-        for name, run in loads.items():
-            for place in (0, 1) if number % 2 == 0 else (1, 0):
-                rates[name][place].append(run(servers[place].port).requests_per_second)
+        for shape in loads:
+            names = [name for name in servers if takes(name, shape)]
+            for name in names if number % 2 == 0 else reversed(names):
+                fresh = dataclasses.replace(shape, prefix=f"bench{number}")
+                rate = once(fresh, servers[name], folder, seconds)
+                rates[str(shape)].setdefault(name, []).append(rate * shape.batch)
     return rates
 
 
-def batch_rate(bridge: rig.Server, count: int) -> float:
-    """Events a second when they come as NDJSON bodies of 2,000 different keys on one connection."""
-    with poster.poster(bridge.port) as producer:
-        return producer.post_batches(data.batches(count, 2_000, "batch"))
+def once(shape: Load, server: rig.Server, folder: Path, seconds: float) -> float:
+    port = server.tcp_port if shape.tcp else server.port
+    if port is None:
+        raise SystemExit(f"benchmark: {shape}: this server has no such door")
+    return load.generator(shape)[1](shape, port, seconds, folder).requests_per_second
+
+
+def takes(name: str, shape: Load) -> bool:
+    """Whether this server answers such a load: the comparators know single events, nghttpd HTTP/2 alone."""
+    if name == BRIDGE:
+        return True
+    if shape.tcp or shape.batch > 1:
+        return False
+    return bool(shape.streams) if name in {CEILING, UNSTORED} else True
 
 
 def spread(values: Sequence[float]) -> str:
     return f"{rig.median(values):,.0f} ({min(values):,.0f}–{max(values):,.0f})"
+
+
+def ratio(rates: dict[str, list[float]], name: str, to: str) -> str:
+    if name not in rates or to not in rates:
+        return "–"
+    return f"{rig.median(rates[name]) / rig.median(rates[to]):,.2f}"
+
+
+def compare(folder: Path, api_url: str, loads: Sequence[Load], seconds: float, rounds: int) -> Rates:
+    """The bridge beside every comparator that this machine has."""
+    program = subjects.go_program()
+    with contextlib.ExitStack() as running:
+        enter = running.enter_context
+        servers = {
+            BRIDGE: enter(rig.bridge(folder, api_url, ROOM)),
+            BARE: enter(subjects.bare(folder)),
+            STORED: enter(subjects.stored(folder)),
+        }
+        if program is not None:
+            servers[GO] = enter(subjects.go(program, folder))
+        if load.available(Load(1, streams=1)):
+            servers[CEILING] = enter(subjects.ceiling(folder))
+            servers[UNSTORED] = enter(subjects.unstored(folder))
+        rates = measure(servers, loads, folder, seconds, rounds)
+        error = servers[BRIDGE].metric("mcp_conservation_error")
+        if error:
+            raise SystemExit(f"benchmark: the conservation law is broken by {error:.0f}")
+    return rates
 
 
 def main() -> None:
@@ -63,36 +114,30 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="one short round: shows that it runs, not how fast"
     )
-    parser.add_argument("--seconds", type=float, default=4)
+    parser.add_argument("--seconds", type=float, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     seconds, rounds = (1.0, 1) if options.quick else (options.seconds, options.rounds)
     report = rig.Report(
         "ingest",
-        "Accepting events: durable bridge beside a bare Quart-Trio app that stores nothing",
-        ("load", "bridge, events/s", "bare app, events/s", "ratio"),
+        "Accepting events, each synced before its 202: the bridge beside others",
+        ("load", "events/s", *(f"× {name}" for name in COMPARED), "no disk × nghttpd"),
     )
-    with rig.scratch() as folder, rig.unreachable() as api_url, rig.bare(folder) as bare:
-        with rig.bridge(folder, api_url) as bridge:
-            rates = interleave(bridge, bare, runs(folder, seconds), rounds)
-            for shape, (ours, theirs) in rates.items():
-                report.add(
-                    shape, spread(ours), spread(theirs), f"{rig.median(ours) / rig.median(theirs):.2f}"
-                )
-            batch = batch_rate(bridge, 10_000 if options.quick else 100_000)
-            report.add("HTTP/1.1 -c1, NDJSON of 2,000 events", f"{batch:,.0f}", "–", "–")
-            taken, error = (
-                bridge.metric("mcp_in_events_total", 'result="accepted"'),
-                bridge.metric("mcp_conservation_error"),
-            )
+    loads = [shape for shape in (*SINGLE, *BULK) if load.available(shape)]
+    with rig.scratch() as folder, rig.unreachable() as api_url:
+        rates = compare(folder, api_url, loads, seconds, rounds)
+        for shape, found in rates.items():
+            ratios = [ratio(found, BRIDGE, name) for name in COMPARED]
+            report.add(shape, spread(found[BRIDGE]), *ratios, ratio(found, UNSTORED, CEILING))
         report.notes += [
-            f"Median of {rounds} rounds of {seconds:.0f} s (lowest–highest), load and servers on the same cores.",
-            f"The bridge took {taken:,.0f} events in all; conservation error {error:.0f}.",
-            f"One key: each request is the same event of {len(data.event(0))} bytes.",
+            f"Medians of {rounds} rounds of {seconds:.0f} s (lowest–highest); load and servers on the same cores.",
+            "stock: Quart-Trio on Hypercorn, keeping nothing. stock + SQLite: the same with a synced commit a request.",
+            "Go: net/http with a SQLite group commit, which decodes, checks and syncs, and folds nothing.",
+            "nghttpd answers with 14 bytes of a file. no disk: the bridge's doors over a spool that keeps nothing.",
         ]
-        report.data = {"rates": rates, "batch_events_per_second": batch, "conservation_error": error}
+        report.data = {"rates": rates}
         report.write(folder)
-    print(json.dumps({"ratio": {k: round(rig.median(a) / rig.median(b), 2) for k, (a, b) in rates.items()}}))
+    print(json.dumps({shape: ratio(found, BRIDGE, BARE) for shape, found in rates.items()}))
 
 
 if __name__ == "__main__":

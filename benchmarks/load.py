@@ -1,97 +1,107 @@
-"""Load generators: h2load and wrk where they are installed, else a small Trio client of our own."""
+"""Load generators: h2load for HTTP/2, wrk for HTTP/1.1, where they are installed; else a small client of our own."""
 
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import h2.config
-import h2.connection
-import h2.events
-import trio
+from bundled import bundled
+from shapes import Load, Measured
+from tcp_load import tcp
 
-import data
-
-
-@dataclass(frozen=True)
-class Load:
-    """A shape of load: `streams` is 0 for HTTP/1.1, else the HTTP/2 requests in flight on each connection."""
-
-    connections: int
-    streams: int = 0
-
-    def __str__(self) -> str:
-        kind = f"HTTP/2 -m{self.streams}" if self.streams else "HTTP/1.1"
-        return f"{kind} -c{self.connections}"
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What a run of a generator saw."""
-
-    requests_per_second: float
-    accepted: int
-    """Answers 2xx, warm-up included where the generator counts it."""
-
-
+MOST_BODIES = 5_000
 WRK_SCRIPT = """
-local count = 0
-request = function()
-  count = count + 1
-  local body = string.format(template, count % keys)
-  return wrk.format("POST", "/events", {["content-type"] = "application/json"}, body)
+local next = 0
+local made = {}
+
+local function event(number)
+  if keys > 0 then number = number % keys end
+  local priority = number % 100 < 3 and 1 or 2 + number % 3
+  return string.format(template, number, number % 50, priority)
+end
+
+local function body(first)
+  if batch == 1 then return event(first) end
+  local events = {}
+  for i = 1, batch do events[i] = event(first + i - 1) end
+  if lines then return table.concat(events, "\\n") .. "\\n" end
+  return "[" .. table.concat(events, ",") .. "]"
+end
+
+local function one()
+  local first = next
+  next = next + batch
+  return wrk.format("POST", "/events", {["content-type"] = content_type}, body(first))
+end
+
+local function several()
+  if pipeline == 1 then return one() end
+  local requests = {}
+  for i = 1, pipeline do requests[i] = one() end
+  return table.concat(requests)
+end
+
+function init()
+  if keys > 0 then
+    for i = 1, math.max(1, math.min(most, math.ceil(keys / batch / pipeline))) do made[i] = several() end
+  end
+end
+
+local turn = 0
+function request()
+  if keys == 0 then return several() end
+  turn = turn % #made + 1
+  return made[turn]
 end
 """
 
-
-@dataclass(frozen=True)
-class Bodies:
-    """The event that is posted: one alert key, or with wrk `keys` of them in turn."""
-
-    folder: Path
-    keys: int = 1
-
-    def file(self) -> Path:
-        path = self.folder / "event.json"
-        path.write_bytes(data.event(0))
-        return path
-
-    def script(self) -> Path:
-        template = data.event(0).decode().replace("%", "%%").replace("00000000", "%08d")
-        path = self.folder / f"keys-{self.keys}.lua"
-        path.write_text(f"template = [==[{template}]==]\nkeys = {self.keys}\n{WRK_SCRIPT}")
-        return path
-
-
-Generator = Callable[[Load, int, float, Bodies], Measured]
+Generator = Callable[[Load, int, float, Path], Measured]
 
 
 def generator(load: Load) -> tuple[str, Generator]:
     """The best generator of this machine for a shape of load, with its name for the report."""
+    if load.tcp:
+        return "bundled client", lambda load, port, seconds, _folder: tcp(load, port, seconds)
     if load.streams and shutil.which("h2load"):
         return "h2load", h2load
     if not load.streams and shutil.which("wrk"):
         return "wrk", wrk
-    return "bundled client", bundled
+    if load.pipeline > 1 or load.batch > 1 or load.tls or load.keys != 1:
+        raise SystemExit(
+            f"benchmark: {load} needs {'h2load' if load.streams else 'wrk'}, which is not installed"
+        )
+    return "bundled client", lambda load, port, seconds, _folder: bundled(load, port, seconds)
+
+
+def available(load: Load) -> bool:
+    """Whether this machine can make such a load."""
+    try:
+        generator(load)
+    except SystemExit:
+        return False
+    return True
 
 
 def run(command: list[str], seconds: float) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=seconds + 60).stdout
 
 
-def h2load(load: Load, port: int, seconds: float, bodies: Bodies) -> Measured:
-    """HTTP/2 only: Hypercorn's status line has no reason phrase, and `h2load --h1` takes that for a failure."""
+def h2load(load: Load, port: int, seconds: float, folder: Path, extra: tuple[str, ...] = ()) -> Measured:
+    """HTTP/2; one and the same body each time."""
+    body = folder / "body"
+    body.write_bytes(load.body(0))
+    scheme = "https" if load.tls else "http"
     command = [
         "h2load",
         f"-c{load.connections}",
         f"-m{load.streams}",
         f"-D{seconds:.0f}",
         "-d",
-        str(bodies.file()),
+        str(body),
+        *extra,
     ]
-    command += ["-H", "content-type: application/json", f"http://127.0.0.1:{port}/events"]
+    command += ["-H", f"content-type: {load.content_type}", f"{scheme}://127.0.0.1:{port}/events"]
     output = run(command, seconds)
     rate = re.search(r"finished in .*?, ([0-9.]+) req/s", output)
     codes = re.search(r"status codes: (\d+) 2xx, (\d+) 3xx, (\d+) 4xx, (\d+) 5xx", output)
@@ -100,10 +110,11 @@ def h2load(load: Load, port: int, seconds: float, bodies: Bodies) -> Measured:
     return Measured(float(rate[1]), int(codes[1]))
 
 
-def wrk(load: Load, port: int, seconds: float, bodies: Bodies) -> Measured:
-    """HTTP/1.1 only; each connection has a request in flight. The bodies' numbers go round."""
-    script = ["-s", str(bodies.script()), f"http://127.0.0.1:{port}/"]
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds:.0f}s", *script]
+def wrk(load: Load, port: int, seconds: float, folder: Path) -> Measured:
+    """HTTP/1.1; each connection has a request, or a pipeline of them, in flight."""
+    scheme = "https" if load.tls else "http"
+    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds:.0f}s", "-s", str(script(load, folder))]
+    command.append(f"{scheme}://127.0.0.1:{port}/")
     output = run(command, seconds)
     rate = re.search(r"Requests/sec: *([0-9.]+)", output)
     count = re.search(r"(\d+) requests in", output)
@@ -112,101 +123,16 @@ def wrk(load: Load, port: int, seconds: float, bodies: Bodies) -> Measured:
     return Measured(float(rate[1]), int(count[1]))
 
 
-@dataclass
-class Tally:
-    """Answers counted by the bundled client."""
-
-    accepted: int = 0
-    wrong: list[str] = field(default_factory=list)
-
-
-def bundled(load: Load, port: int, seconds: float, bodies: Bodies) -> Measured:
-    """Needs nothing installed, but is bound by itself: for a rough figure."""
-    tally, payload = Tally(), bodies.file().read_bytes()
-    client = http2_client if load.streams else http1_client
-
-    async def main() -> float:
-        began = trio.current_time()
-        with trio.move_on_after(seconds):
-            async with trio.open_nursery() as nursery:
-                for _ in range(load.connections):
-                    nursery.start_soon(client, load, port, payload, tally)
-        return trio.current_time() - began
-
-    elapsed = trio.run(main)
-    if tally.wrong or not tally.accepted:
-        raise SystemExit(f"benchmark: {load}: not all answers were 2xx: {tally.wrong[:3]}")
-    return Measured(tally.accepted / elapsed, tally.accepted)
-
-
-async def http1_client(_load: Load, port: int, body: bytes, tally: Tally) -> None:
-    """One request after the other on a kept connection."""
-    head = (
-        "POST /events HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n"
-    )
-    request = head.format(len(body)).encode() + body
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
-    async with stream:
-        while True:
-            await stream.send_all(request)
-            answer = b""
-            while not (whole := answer_is_whole(answer)):
-                chunk = await stream.receive_some()
-                if not chunk:
-                    break
-                answer += chunk
-            if not whole or not answer.startswith(b"HTTP/1.1 2"):
-                tally.wrong.append(repr(answer[:200]))
-                return
-            tally.accepted += 1
-
-
-def answer_is_whole(answer: bytes) -> bool:
-    head, separator, rest = answer.partition(b"\r\n\r\n")
-    length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    return bool(separator) and length is not None and len(rest) >= int(length[1])
-
-
-async def http2_client(load: Load, port: int, body: bytes, tally: Tally) -> None:
-    """`streams` requests in flight on one connection."""
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
-    connection.initiate_connection()
-    stream = await trio.open_tcp_stream("127.0.0.1", port)
-    async with stream:
-        for _ in range(load.streams):
-            start_stream(connection, port, body)
-        while True:
-            await stream.send_all(connection.data_to_send())
-            data = await stream.receive_some()
-            if not data:
-                tally.wrong.append("connection closed")
-                return
-            for event in connection.receive_data(data):
-                take_event(connection, event, tally)
-                if isinstance(event, h2.events.StreamEnded):
-                    start_stream(connection, port, body)
-
-
-def start_stream(connection: h2.connection.H2Connection, port: int, body: bytes) -> None:
-    number = connection.get_next_available_stream_id()
-    headers = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", f"127.0.0.1:{port}"),
-        (":path", "/events"),
+def script(load: Load, folder: Path) -> Path:
+    """What wrk sends, in its own language: the same events as `load.body`."""
+    sample = load.event(0).decode().replace("%", "%%")
+    template = sample.replace("00000000", "%08d").replace("probe-0", "probe-%d")
+    template = template.replace('"priority": 1', '"priority": %d')
+    head = [
+        f"template = [==[{template}]==]",
+        f"keys, batch, pipeline, most = {load.keys}, {load.batch}, {load.pipeline}, {MOST_BODIES}",
+        f"lines, content_type = {str(load.lines).lower()}, '{load.content_type}'",
     ]
-    connection.send_headers(number, [*headers, ("content-type", "application/json")])
-    connection.send_data(number, body, end_stream=True)
-
-
-def take_event(connection: h2.connection.H2Connection, event: h2.events.Event, tally: Tally) -> None:
-    if isinstance(event, h2.events.ResponseReceived):
-        status = dict(event.headers or []).get(b":status", b"")
-        if bytes(status).startswith(b"2"):
-            tally.accepted += 1
-        else:
-            tally.wrong.append(repr(status))
-    elif isinstance(event, h2.events.DataReceived) and event.flow_controlled_length and event.stream_id:
-        connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
-    elif isinstance(event, h2.events.StreamReset | h2.events.ConnectionTerminated):
-        tally.wrong.append(type(event).__name__)
+    path = folder / "load.lua"
+    path.write_text("\n".join(head) + WRK_SCRIPT)
+    return path

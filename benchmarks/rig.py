@@ -55,6 +55,7 @@ class Server:
     port: int
     start_seconds: float
     metrics_port: int | None = None
+    tcp_port: int | None = None
 
     def peak_bytes(self) -> int:
         """The most memory that the process ever held (VmHWM)."""
@@ -75,7 +76,7 @@ class Server:
         return sum(values)
 
 
-def wait_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path) -> None:
+def wait_ready(process: subprocess.Popen[bytes], port: int, path: str | None, log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -83,21 +84,28 @@ def wait_ready(process: subprocess.Popen[bytes], port: int, path: str, log: Path
                 f"benchmark: the server ended with {process.returncode}: {log.read_text()[-2000:]}"
             )
         with contextlib.suppress(OSError, http.client.HTTPException):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            with contextlib.closing(connection):
-                connection.request("GET", path)
-                if connection.getresponse().status == 200:
-                    return
+            if is_ready(port, path):
+                return
         time.sleep(0.002)
     raise SystemExit(f"benchmark: not ready within {START_SECONDS:.0f} s: {log.read_text()[-2000:]}")
 
 
+def is_ready(port: int, path: str | None) -> bool:
+    if path is None:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+        return True
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+
+
 @contextlib.contextmanager
-def server(command: Sequence[str], port: int, path: str, log: Path) -> Iterator[Server]:
-    """Start a server, wait until `path` answers 200, and end it with SIGTERM."""
+def server(command: Sequence[str], port: int, path: str | None, log: Path) -> Iterator[Server]:
+    """Start a server, wait until `path` answers 200 (None: until the port is open), and end it with SIGTERM."""
     with log.open("ab") as output:
         began = time.perf_counter()
-        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
         wait_ready(process, port, path, log)
         yield Server(process, port, time.perf_counter() - began)
@@ -110,18 +118,11 @@ def server(command: Sequence[str], port: int, path: str, log: Path) -> Iterator[
 
 
 @contextlib.contextmanager
-def bare(folder: Path) -> Iterator[Server]:
-    port = free_port()
-    with server([str(HERE / "bare_app.py"), str(port)], port, "/healthz", folder / "bare.log") as running:
-        yield running
-
-
-@contextlib.contextmanager
 def bridge(folder: Path, api_url: str, changes: Changes | None = None) -> Iterator[Server]:
     """The bridge on a spool file in `folder`, as `mcp-ilert serve --config` starts it; JSON is YAML."""
-    port, metrics_port = free_port(), free_port()
+    port, tcp_port, metrics_port = free_port(), free_port(), free_port()
     config: dict[str, Mapping[str, object]] = {
-        "listen": {"address": "127.0.0.1", "port": port},
+        "listen": {"address": "127.0.0.1", "port": port, "tcp_port": tcp_port},
         "ilert": {"webhook_key": "il1api-benchmark", "api_url": api_url},
         "logging": {"level": "error"},
         "metrics": {"listen_address": "127.0.0.1", "listen_port": metrics_port},
@@ -131,9 +132,10 @@ def bridge(folder: Path, api_url: str, changes: Changes | None = None) -> Iterat
         config[section] = {**config.get(section, {}), **keys}
     path = folder / "bridge.yaml"
     path.write_text(json.dumps(config))
-    command = ["-m", "mcp_ilert", "serve", "--config", str(path)]
-    with server(command, port, "/readyz", folder / "bridge.log") as running:
-        running.metrics_port = metrics_port
+    command = [sys.executable, "-m", "mcp_ilert", "serve", "--config", str(path)]
+    ready = None if "tls" in config else "/readyz"
+    with server(command, port, ready, folder / "bridge.log") as running:
+        running.metrics_port, running.tcp_port = metrics_port, tcp_port
         yield running
 
 
