@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from mcp_ilert.mapping import glob_matcher
-from mcp_ilert.web.problems import RequestError
+from mcp_ilert.problems import RequestError
 
 _REALM: Final = 'Bearer realm="mcp-ilert"'
 Allows = Callable[[str], bool]
