@@ -1,29 +1,33 @@
-"""Builds the compiled twins of `_fast/`; everything else about the package stands in pyproject.toml.
+"""Builds what of `_fast/` is compiled; everything else about the package stands in pyproject.toml.
 
 MCP_ILERT_PURE=1 builds without them, MCP_ILERT_REQUIRE_FAST=1 fails where they cannot be built.
-Without either, a machine that has no compiler gets the same modules as plain Python, with a warning.
+Without either, a machine that has no compiler gets the same modules as plain Python, with a warning; those that
+are written in Cython (`.pyx`) are then absent, and what they do runs on slower ways.
 """
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from setuptools import Extension, setup
 
 PURE = os.environ.get("MCP_ILERT_PURE") == "1"
 REQUIRED = os.environ.get("MCP_ILERT_REQUIRE_FAST") == "1"
+FLAGS = ["-O3", "-fvisibility=hidden"] if os.name == "posix" else []
+NEEDS: dict[str, dict[str, Any]] = {}
+"""What a module needs beyond a C compiler: arguments of its Extension, by its name."""
 
 
-def sources() -> list[str]:
+def sources() -> list[Path]:
     """Every module of `_fast/` but the package itself; relative, as setuptools wants them."""
-    return sorted(str(p) for p in Path("src/mcp_ilert/_fast").glob("*.py") if p.name != "__init__.py")
+    folder = Path("src/mcp_ilert/_fast")
+    return sorted(p for p in folder.iterdir() if p.suffix in {".py", ".pyx"} and p.name != "__init__.py")
 
 
-def extension(path: str) -> Extension:
+def extension(path: Path) -> Extension:
     return Extension(
-        "mcp_ilert._fast." + Path(path).stem,
-        [path],
-        extra_compile_args=["-O3", "-fvisibility=hidden"] if os.name == "posix" else [],
+        f"mcp_ilert._fast.{path.stem}", [str(path)], extra_compile_args=FLAGS, **NEEDS.get(path.stem, {})
     )
 
 
