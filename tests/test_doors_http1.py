@@ -130,7 +130,7 @@ async def test_who_expects_a_100_gets_it(bridge, wire):
 
 
 async def test_who_shuts_its_own_side_still_gets_the_answer(bridge, wire):
-    bridge.spool.gate = trio.Event()
+    bridge.spool.shut()
     await wire.send(post())
     await wire.stream.send_eof()
     await trio.testing.wait_all_tasks_blocked(0.05)

@@ -126,7 +126,7 @@ async def test_a_long_array_lets_others_have_their_turn():
 
 async def test_a_put_that_is_cancelled_is_not_counted_as_accepted():
     world = World()
-    world.spool.gate = trio.Event()
+    world.spool.shut()
     with trio.CancelScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lambda: world.intake.accept_body(BODY, door="tcp"))

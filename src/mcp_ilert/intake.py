@@ -1,17 +1,23 @@
 """The accepting half on one page: bytes → events → entries → one commit → a Receipt.
 
-Doors know the intake and nothing behind it. All valid events of a request are one `put`: all of them are kept,
-or none. What a request cannot be is raised; what one event among others cannot be is `rejected` by its index.
+Doors know the intake and nothing behind it. All valid events of a request are one unit of an offer to the spool: all
+of them are kept, or none. What a request cannot be is its error; what one event among others cannot be is `rejected`
+by its index. `offer` takes whole bodies of many requests at once, `accept_body` and `accept_lines` one request.
 """
 
-from collections.abc import AsyncIterable, Callable, Sequence
-from typing import Final, Protocol
+from collections import Counter
+from collections.abc import AsyncIterable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from functools import partial
+from typing import Final, Protocol, TypeVar
 
 import msgspec
+import prometheus_client
 import structlog
 import trio
-from prometheus_client import Counter
 
+from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.decode.bodies import split
 from mcp_ilert.decode.lines import Line, Lines, Overlong
@@ -21,6 +27,7 @@ from mcp_ilert.errors import (
     InvalidEventError,
     MalformedError,
     McpIlertError,
+    SpoolError,
     TooLargeError,
     UnavailableError,
 )
@@ -28,6 +35,7 @@ from mcp_ilert.events import Entry, Event
 from mcp_ilert.mapping import Mapper
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 MAX_LISTED: Final = 100
 """Rejected events that a receipt lists one by one; the rest is only counted."""
@@ -35,6 +43,7 @@ MAX_ERROR: Final = 300
 """Characters of an error in a receipt."""
 SLICE: Final = 200
 """Events between two looks at what else is to be done, so that a long array delays nobody."""
+NO_OBJECT: Final = "$: expected an event as a JSON object"
 QUIET_MS: Final = 60_000
 """At most one line a minute about alert keys that lack a field."""
 
@@ -81,20 +90,43 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """How many were rejected, given where that is more than are listed."""
 
 
+ACCEPTED: Final = Receipt(1)
+"""The very object that is given where one event was taken, and nothing else was to be."""
+
+Answer = Receipt | McpIlertError
+Answered = Callable[[Sequence[Answer]], None]
 Taken = Callable[[Sequence[Entry]], None]
+
+
+class Dialect(Enum):
+    """What a body is: a JSON value (an event, or an array of them), an event a line, or one such line."""
+
+    JSON = 0
+    LINES = 1
+    LINE = 2
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How a request is to be read, and what its sender may do; one object for all that say the same."""
+
+    door: str
+    dialect: Dialect
+    allows: Allows | None = None
 
 
 class Acceptor(Protocol):
     """The one method of the spool that the intake needs."""
 
-    async def put(self, entries: Sequence[Entry]) -> None: ...
+    def offer(
+        self, puts: Sequence[Sequence[Entry]], done: Callable[[Sequence[McpIlertError | None]], None]
+    ) -> None: ...
 
 
 class Counters(Protocol):
     """The metrics that the intake tells; `Metrics` has them."""
 
     @property
-    def in_events(self) -> Counter: ...
+    def in_events(self) -> prometheus_client.Counter: ...
 
 
 class Intake:
@@ -119,67 +151,100 @@ class Intake:
         self._fallbacks_told = 0
         self.limits = limits
 
+    def offer(self, bodies: Sequence[bytes], terms: Sequence[Terms], done: Answered) -> None:
+        """Take the bodies of many requests, each as its terms say, in one offer to the spool.
+
+        `done` is told once, in the Trio thread, perhaps before this returns: for each body a receipt, once its
+        events are synced to disk, or why nothing of it is kept.
+        """
+        self._commit([self._read(body, its) for body, its in zip(bodies, terms, strict=True)], done)
+
+    def _read(self, body: bytes, terms: Terms) -> "_Request":
+        request = self._request(terms)
+        with request.reading():
+            if terms.dialect is Dialect.JSON:
+                found = split(body)
+                if isinstance(found, bytes):
+                    request.take(found)
+                else:
+                    request.take_elements(found)
+            elif terms.dialect is Dialect.LINES:
+                lines = Lines(self.limits.max_event_bytes)
+                request.take_lines([*lines.feed(body), *lines.end()])
+                request.end_lines()
+            else:
+                request.take_line(body)
+        return request
+
+    def _request(self, terms: Terms) -> "_Request":
+        return _Request(self._mapper, self.limits.max_event_bytes, self._now_ms(), terms)
+
     async def accept_body(self, body: bytes, *, door: str, allows: Allows | None = None) -> Receipt:
         """Take a JSON body: one event, or an array of them. Returns once they are synced to disk.
 
         Raises MalformedError, InvalidEventError, TooLargeError, ForbiddenSourceError, UnavailableError.
         """
-        batch = _Batch(self._mapper, self.limits.max_event_bytes, self._now_ms(), allows)
-        try:
+        request = self._request(Terms(door, Dialect.JSON, allows))
+        with request.reading():
             found = split(body)
             if isinstance(found, bytes):
-                batch.take(found)
+                request.take(found)
             else:
-                await batch.take_elements(found)
-        except McpIlertError as error:
-            self._refused(door, error)
-            raise
-        return await self._commit(batch, door)
+                for elements in slices(found):
+                    request.take_elements(elements)
+                    await trio.lowlevel.checkpoint()
+        return await self._committed(request)
 
     async def accept_lines(
         self, chunks: AsyncIterable[bytes], *, door: str, allows: Allows | None = None
     ) -> Receipt:
         """Take an event a line, read as they come; what the chunks raise leaves nothing kept. Else as above."""
-        batch = _Batch(self._mapper, self.limits.max_event_bytes, self._now_ms(), allows)
+        request = self._request(Terms(door, Dialect.LINES, allows))
         lines = Lines(self.limits.max_event_bytes)
-        try:
+        with request.reading():
             async for chunk in chunks:
-                await batch.take_lines(lines.feed(chunk))
-            await batch.take_lines(lines.end())
-            if not batch.index:
-                raise MalformedError("the body is empty; expected an event a line")
-        except McpIlertError as error:
-            self._refused(door, error)
-            raise
-        return await self._commit(batch, door)
+                for some in slices(lines.feed(chunk)):
+                    request.take_lines(some)
+                    await trio.lowlevel.checkpoint()
+            request.take_lines(lines.end())
+            request.end_lines()
+        return await self._committed(request)
 
-    async def _commit(self, batch: "_Batch", door: str) -> Receipt:
+    async def _committed(self, request: "_Request") -> Receipt:
+        (answer,) = await answer_of(partial(self._commit, [request]))
+        if isinstance(answer, McpIlertError):
+            raise answer
+        return answer
+
+    def _commit(self, requests: "Sequence[_Request]", done: Answered) -> None:
         self._tell_fallbacks()
-        receipt = batch.receipt()
-        if batch.total:
-            self._count(door, "invalid", batch.total - batch.forbidden)
-            self._count(door, "unauthorized", batch.forbidden)
-        if not batch.entries:
-            if not batch.total:
-                self._count(door, "invalid", 1)
-            raise AllRejectedError(receipt)
-        try:
-            await self._spool.put(batch.entries)
-        except UnavailableError:
-            self._count(door, "unavailable", len(batch.entries))
-            raise
-        if self.taken is not None:
-            self.taken(batch.entries)
-        self._count(door, "accepted", len(batch.entries))
-        log.debug("accepted", door=door, events=len(batch.entries), alert_key=batch.entries[0].key)
-        return receipt
+        offered = [request for request in requests if request.offers()]
 
-    def _refused(self, door: str, error: McpIlertError) -> None:
-        self._count(door, "unauthorized" if isinstance(error, ForbiddenSourceError) else "invalid", 1)
+        def over(errors: Sequence[McpIlertError | None]) -> None:
+            for request, error in zip(offered, errors, strict=True):
+                request.error = error
+            self._tell(requests)
+            done([request.error or request.receipt() for request in requests])
 
-    def _count(self, door: str, result: str, events: int) -> None:
-        if events:
-            self._metrics.in_events.labels(door=door, result=result).inc(events)
+        if offered:
+            self._spool.offer([request.entries for request in offered], over)
+        else:
+            over(())
+
+    def _tell(self, requests: "Sequence[_Request]") -> None:
+        """Count what came of the requests, and have what was committed recorded."""
+        counts: Counter[tuple[str, str]] = Counter()
+        for request in requests:
+            counts.update(request.results())
+        for (door, result), events in counts.items():
+            if events:
+                self._metrics.in_events.labels(door, result).inc(events)
+        taken = [request for request in requests if request.error is None]
+        if self.taken is not None and taken:
+            self.taken([entry for request in taken for entry in request.entries])
+        for request in taken:
+            entries = request.entries
+            log.debug("accepted", door=request.terms.door, events=len(entries), alert_key=entries[0].key)
 
     def _tell_fallbacks(self) -> None:
         new = self._mapper.key_fallbacks - self._fallbacks_told
@@ -189,10 +254,18 @@ class Intake:
             log.warning("events lack a field of mapping.alert_key; their mcp_id is the key", events=new)
 
 
-class _Batch:
-    """The events of one request, as they are being read."""
+def slices(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """SLICE items at a time."""
+    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
 
-    def __init__(self, mapper: Mapper, max_event_bytes: int, now_ms: int, allows: Allows | None) -> None:
+
+class _Request:
+    """The events of one request, as they are being read, and what came of it."""
+
+    def __init__(self, mapper: Mapper, max_event_bytes: int, now_ms: int, terms: Terms) -> None:
+        self.terms = terms
+        self.error: McpIlertError | None = None
+        """Why nothing of it is kept."""
         self.entries: list[Entry] = []
         self.rejected: list[Rejected] = []
         self.total = 0
@@ -204,7 +277,14 @@ class _Batch:
         self._mapper = mapper
         self._max_event_bytes = max_event_bytes
         self._now_ms = now_ms
-        self._allows = allows
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Around the reading: what it raises, where it is about the request, is the request's error."""
+        try:
+            yield
+        except McpIlertError as error:
+            self.error = error
 
     def take(self, payload: bytes) -> None:
         """Add an event whose text has been checked, or raise."""
@@ -214,24 +294,57 @@ class _Batch:
         self._authorise(event)
         self.entries.append(self._mapper.entry(event, payload, self._now_ms))
 
-    async def take_elements(self, elements: Sequence[msgspec.Raw]) -> None:
+    def take_elements(self, elements: Sequence[msgspec.Raw]) -> None:
         """Add those of an array that are valid."""
         for element in elements:
             self._take_one(bytes(element), checked=True)
-            if not self.index % SLICE:
-                await trio.lowlevel.checkpoint()
 
-    async def take_lines(self, lines: Sequence[Line]) -> None:
+    def take_lines(self, lines: Sequence[Line]) -> None:
         """Add those of these lines that are valid."""
         for line in lines:
             if isinstance(line, Overlong):
                 self._reject(_too_large(self._max_event_bytes))
             else:
                 self._take_one(line, checked=False)
-            if not self.index % SLICE:
-                await trio.lowlevel.checkpoint()
+
+    def end_lines(self) -> None:
+        """All lines have been given; raises where there was none."""
+        if not self.index:
+            raise MalformedError("the body is empty; expected an event a line")
+
+    def take_line(self, line: bytes) -> None:
+        """Add the event of a line that stands alone, or raise."""
+        check_text(line)
+        if not line.startswith(b"{"):
+            raise InvalidEventError(NO_OBJECT)
+        self.take(line)
+
+    def offers(self) -> bool:
+        """Whether there is something to be committed; where not, the request has an error."""
+        if self.error is None and not self.entries:
+            self.error = AllRejectedError(self.receipt())
+        return self.error is None
+
+    def results(self) -> dict[tuple[str, str], int]:
+        """Events by door and result, as `mcp_in_events_total` counts them."""
+        door, error = self.terms.door, self.error
+        if isinstance(error, ForbiddenSourceError):
+            return {(door, "unauthorized"): 1}
+        if isinstance(error, SpoolError):
+            return {}
+        if error is not None and not isinstance(error, (AllRejectedError, UnavailableError)):
+            return {(door, "invalid"): 1}
+        if not self.entries and not self.total:
+            return {(door, "invalid"): 1}
+        return {
+            (door, "accepted" if error is None else "unavailable"): len(self.entries),
+            (door, "invalid"): self.total - self.forbidden,
+            (door, "unauthorized"): self.forbidden,
+        }
 
     def receipt(self) -> Receipt:
+        if len(self.entries) == 1 and not self.total:
+            return ACCEPTED
         more = self.total if self.total > len(self.rejected) else 0
         return Receipt(len(self.entries), tuple(self.rejected), more)
 
@@ -240,7 +353,7 @@ class _Batch:
             if not checked:
                 check_text(payload)
             if not payload.startswith(b"{"):
-                raise InvalidEventError("$: expected an event as a JSON object")  # noqa: TRY301 - the same fate
+                raise InvalidEventError(NO_OBJECT)  # noqa: TRY301 - the same fate
             self.take(payload)
         except (InvalidEventError, MalformedError, TooLargeError, ForbiddenSourceError) as error:
             self._reject(error)
@@ -257,7 +370,8 @@ class _Batch:
         self.index += 1
 
     def _authorise(self, event: Event) -> None:
-        if self._allows is not None and not self._allows(event.source):
+        allows = self.terms.allows
+        if allows is not None and not allows(event.source):
             raise ForbiddenSourceError("$.source: this token may not send events of this source")
 
 

@@ -8,12 +8,12 @@ transaction at once.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
 from mcp_ilert.clock import NowMs
-from mcp_ilert.errors import StartError, UnavailableError
+from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Counts, Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
@@ -28,18 +28,35 @@ PRUNE_EVERY_MS = 10_000
 
 
 class Job:
-    """Work for one transaction, and the event that its waiter waits for."""
+    """Work for one transaction, or requests whose entries are to be accepted; and what came of it.
 
-    __slots__ = ("done", "entries", "error", "result", "work")
+    `over` is called in the Trio thread once there is a result, or an error, or an answer to each request.
+    """
+
+    __slots__ = ("answers", "error", "over", "puts", "result", "work")
 
     def __init__(
-        self, *, entries: Sequence[Entry] = (), work: Callable[[Engine], object] | None = None
+        self,
+        over: Callable[["Job"], None],
+        *,
+        puts: Sequence[Sequence[Entry]] = (),
+        work: Callable[[Engine], object] | None = None,
     ) -> None:
-        self.entries = entries
+        self.over = over
+        self.puts = puts
         self.work = work
         self.result: object = None
         self.error: Exception | None = None
-        self.done = trio.Event()
+        self.answers: list[McpIlertError | None] = [None] * len(puts)
+
+    def refuse(self, error: McpIlertError) -> None:
+        """Nothing of it was kept."""
+        self.error = error
+        self.answers = [answer or error for answer in self.answers]
+
+    def taken(self) -> Iterator[Sequence[Entry]]:
+        """The entries of the requests that nothing speaks against."""
+        return (entries for entries, answer in zip(self.puts, self.answers, strict=True) if answer is None)
 
 
 class News:
@@ -79,7 +96,8 @@ class Writer:
         except StartError as error:
             fatal = error
             for job in jobs:
-                job.error = job.error or UnavailableError("the spool's disk fails")
+                if job.error is None:
+                    job.refuse(UnavailableError("the spool's disk fails"))
         engine = self._store.engine
         news = News(jobs, engine.counts(), engine.take_touched(), time.monotonic() - started)
         news.fatal = fatal
@@ -89,7 +107,7 @@ class Writer:
         self._store.engine.history.muted = self._scarce()
         while self._store.engine.counts().inbox > LAG_EVENTS:
             self._transact([])
-        jobs = self._admit(jobs)
+        self._admit(jobs)
         try:
             self._transact(jobs)
         except FullError:
@@ -109,23 +127,34 @@ class Writer:
         self._store.engine.history.muted = True
         for job in jobs:
             if job.work is None:
-                job.error = UnavailableError(why)
+                job.refuse(UnavailableError(why))
             else:
                 self._alone(job)
 
     def _alone(self, job: Job) -> None:
+        """Try it by itself; of several requests each by itself."""
+        if len(job.puts) > 1:
+            for i, entries in enumerate(job.puts):
+                if job.answers[i] is None:
+                    one = Job(job.over, puts=(entries,))
+                    self._alone(one)
+                    job.answers[i] = one.answers[0]
+            return
         try:
             self._transact([job])
         except FullError:
-            job.error = UnavailableError("the spool's disk is full")
+            job.refuse(UnavailableError("the spool's disk is full"))
         except FailedError as error:
             self._store.reopen()
-            job.error = UnavailableError(f"the spool's disk failed ({error})")
+            job.refuse(UnavailableError(f"the spool's disk failed ({error})"))
         except Exception as error:  # noqa: BLE001 - handed to the waiter
+            wrong = SpoolError(f"the spool failed to take events ({error!r})")
+            wrong.__cause__ = error
+            job.refuse(wrong)
             job.error = error
 
     def _transact(self, jobs: list[Job]) -> None:
-        entries = [e for job in jobs for e in job.entries]
+        entries = [e for job in jobs for taken in job.taken() for e in taken]
         results: list[tuple[Job, object]] = []
 
         def work(engine: Engine) -> None:
@@ -163,41 +192,35 @@ class Writer:
 
     # Admission ------------------------------------------------------------------------------------------------
 
-    def _admit(self, jobs: list[Job]) -> list[Job]:
-        """The jobs without those for which there is no room; all or nothing of each."""
-        if not any(job.entries for job in jobs):
-            return jobs
+    def _admit(self, jobs: list[Job]) -> None:
+        """Refuse the requests for which there is no room; all or nothing of each."""
+        arriving = sum(len(entries) for job in jobs for entries in job.puts)
+        if not arriving:
+            return
         rules, counts = self._store.engine.rules, self._store.engine.counts()
         if self._scarce():
-            return self._without(jobs, "the disk has less free room than spool.min_free_bytes")
-        arriving = sum(len(job.entries) for job in jobs)
-        if counts.lanes + counts.inbox + arriving <= rules.max_pending:
-            return jobs
-        while self._store.engine.tail:
-            self._transact([])
-        return self._admit_slowly(jobs, rules.max_pending)
+            why = "the disk has less free room than spool.min_free_bytes"
+            for job in jobs:
+                job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
+        elif counts.lanes + counts.inbox + arriving > rules.max_pending:
+            while self._store.engine.tail:
+                self._transact([])
+            self._admit_slowly(jobs, rules.max_pending)
 
-    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> list[Job]:
+    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
         """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
         engine = self._store.engine
         lanes = engine.counts().lanes
-        admitted = []
         for job in jobs:
-            adding = engine.adds_lanes(job.entries)
-            critical = all(e.severity is Severity.CRITICAL for e in adding)
-            limit = max_pending + max_pending // 10 if critical else max_pending
-            if adding and lanes + len(adding) > limit:
-                job.error = UnavailableError("the spool is full (spool.max_pending)", retry_after_seconds=30)
-            else:
-                lanes += len(adding)
-                admitted.append(job)
-        return admitted
-
-    def _without(self, jobs: list[Job], why: str) -> list[Job]:
-        for job in jobs:
-            if job.entries:
-                job.error = UnavailableError(why, retry_after_seconds=30)
-        return [job for job in jobs if not job.entries]
+            for i, entries in enumerate(job.puts):
+                adding = engine.adds_lanes(entries)
+                critical = all(e.severity is Severity.CRITICAL for e in adding)
+                limit = max_pending + max_pending // 10 if critical else max_pending
+                if adding and lanes + len(adding) > limit:
+                    full = "the spool is full (spool.max_pending)"
+                    job.answers[i] = UnavailableError(full, retry_after_seconds=30)
+                else:
+                    lanes += len(adding)
 
 
 class InlineRunner:
