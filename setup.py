@@ -17,12 +17,14 @@ REQUIRED = os.environ.get("MCP_ILERT_REQUIRE_FAST") == "1"
 FLAGS = ["-O3", "-fvisibility=hidden"] if os.name == "posix" else []
 NEEDS: dict[str, dict[str, Any]] = {}
 """What a module needs beyond a C compiler: arguments of its Extension, by its name."""
+LINUX_ONLY = {"reactor"}
 
 
 def sources() -> list[Path]:
-    """Every module of `_fast/` but the package itself; relative, as setuptools wants them."""
+    """Every module of `_fast/` that this system has a use for; relative, as setuptools wants them."""
     folder = Path("src/mcp_ilert/_fast")
-    return sorted(p for p in folder.iterdir() if p.suffix in {".py", ".pyx"} and p.name != "__init__.py")
+    left_out = {"__init__"} if sys.platform == "linux" else {"__init__"} | LINUX_ONLY
+    return sorted(p for p in folder.iterdir() if p.suffix in {".py", ".pyx"} and p.stem not in left_out)
 
 
 def extension(path: Path) -> Extension:

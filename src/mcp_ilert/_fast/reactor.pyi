@@ -48,8 +48,12 @@ class Reactor:
     def refuse(self, now: float) -> None:
         """Accept what has come until now, and no more."""
 
-    def poll(self, now: float, arrivals: list[Arrival]) -> bool:
-        """One round: true where there may be more to do at once."""
+    @property
+    def more(self) -> bool:
+        """Whether the last round left something for the next."""
+
+    def poll(self, now: float, arrivals: list[Arrival]) -> int:
+        """One round; returns of how many sockets something was to be done."""
 
     def flush(self, sessions: Iterable[Session], now: float) -> None:
         """Send what these sessions have to say, and read on where that was waited for."""

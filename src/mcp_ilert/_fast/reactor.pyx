@@ -75,6 +75,7 @@ cdef enum:
     EAGER_HELD = 4_096  # the same, while too much is held in all
 
 cdef double ACCEPT_PAUSE = 0.125
+cdef double LEAVING_LINGER = 0.5
 cdef double RECHECK = 0.25
 
 
@@ -109,7 +110,7 @@ cdef class Conn:
     cdef int phase
     cdef bint ended  # the client sends no more
     cdef bint lingering  # our side is shut; what comes is thrown away
-    cdef double since  # when the phase began, or the last request came
+    cdef double since  # when the phase began, or the last request came; of a lingering one, when it ends
     cdef double since_out  # when the client last took something
 
     cdef inline bint alive(self) noexcept:
@@ -132,6 +133,7 @@ cdef class Reactor:
     cdef list paused  # listeners that wait for file descriptors
     cdef uint32_t numbers
     cdef int reserve
+    cdef bint leaving
     cdef double now
     cdef epoll_event* events
     cdef int next, count
@@ -176,6 +178,11 @@ cdef class Reactor:
     def __len__(self):
         return len(self.conns)
 
+    @property
+    def more(self):
+        """Whether the last round left something for the next."""
+        return self.next < self.count
+
     def listen(self, Listener listener):
         """Accept what comes at this socket."""
         self.listeners[listener.fd] = listener
@@ -194,10 +201,11 @@ cdef class Reactor:
         self.paused.clear()
 
     def poll(self, double now, list arrivals):
-        """One round: true where there may be more to do at once."""
+        """One round; returns of how many sockets something was to be done."""
         cdef uint64_t told
         cdef uint32_t events
         cdef Conn conn
+        cdef int done = 0
         self.now = now
         self.received = 0
         if self.next >= self.count:
@@ -205,11 +213,12 @@ cdef class Reactor:
             self.count = epoll_wait(self.fd, self.events, EVENTS, 0)
             if self.count <= 0:
                 self.count = 0
-                return False
+                return 0
         while self.next < self.count and self.received < ROUND_BYTES:
             told = self.events[self.next].data.u64
             events = self.events[self.next].events
             self.next += 1
+            done += 1
             if told >> 32 == 0:
                 listener = self.listeners.get(<int>told)
                 if listener is not None:
@@ -227,7 +236,7 @@ cdef class Reactor:
                 self._drop(conn)
             if events & EPOLLOUT and conn.fd >= 0:
                 self._go_on(conn)
-        return True
+        return done
 
     def flush(self, sessions, double now):
         """Send what these sessions have to say, and read on where that was waited for."""
@@ -254,6 +263,7 @@ cdef class Reactor:
         """Have every session take no request that has not begun; let go of who is in the middle of none."""
         cdef Conn conn
         self.now = now
+        self.leaving = True
         for found in list(self.conns.values()):
             conn = <Conn>found
             if conn.fd < 0 or conn.lingering:
@@ -538,7 +548,7 @@ cdef class Reactor:
 
     cdef double _until(self, Conn conn) except -1:
         if conn.lingering:
-            return conn.since + self.linger
+            return conn.since
         if conn.out is not None:
             return conn.since_out + self.send_for
         if conn.session is None:
@@ -555,14 +565,20 @@ cdef class Reactor:
 
     cdef int _finish(self, Conn conn) except -1:
         """All is said. Our side is shut first, and what the client still sends is read for a moment."""
-        if conn.ended:
+        cdef double linger
+        shutdown(conn.fd, SHUT_WR)
+        if self.leaving:
+            linger = min(self.linger, LEAVING_LINGER)  # who was answered long ago has read it
+        else:
+            linger = self.linger
+            conn.since = self.now
+        if conn.ended or conn.since + linger <= self.now:
             self._drop(conn)
             return 0
-        shutdown(conn.fd, SHUT_WR)
         self._part(conn)
         conn.lingering = True
-        conn.since = self.now
-        self.wheel.by(conn, self.now + self.linger)
+        conn.since += linger
+        self.wheel.by(conn, conn.since)
         if conn.watched != EPOLLIN:
             conn.watched = EPOLLIN
             self._control(EPOLL_CTL_MOD, conn.fd, conn.number, EPOLLIN)

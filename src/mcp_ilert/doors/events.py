@@ -5,7 +5,6 @@ at once; all else waits for the commit. Who moves the bytes is told which sessio
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +12,6 @@ import structlog
 import trio
 from prometheus_client import Counter, Histogram
 
-from mcp_ilert.errors import McpIlertError
 from mcp_ilert.intake import ACCEPTED, Allows, Answer, Answered, Dialect, Receipt, Terms
 from mcp_ilert.media import JSON, media_type
 from mcp_ilert.problems import CONTENT_TYPE, Refusal, RequestError, refusal_of
@@ -44,10 +42,15 @@ class Admitted(Protocol):
 
 
 class Gatekeeper(Protocol):
-    """Tells by a request's Authorization who sends it; raises RequestError. `web.auth.Guard` is one."""
+    """Tells by a request's Authorization who sends it; raises RequestError. `web.auth.Guard` is one.
+
+    What it told holds for as long as its version does.
+    """
 
     @property
     def on(self) -> bool: ...
+    @property
+    def version(self) -> int: ...
     def admit(self, authorization: str | None) -> Admitted: ...
 
 
@@ -83,6 +86,7 @@ class EventsDoor:
         self._guard = guard
         self._metrics = metrics
         self._terms: dict[Head, Terms | RequestError] = {}
+        self._version = guard.version
         self._heads: dict[Session, Head] = {}
         """Of the TCP door's clients that have said who they are."""
         self._overload = RequestError(
@@ -93,10 +97,6 @@ class EventsDoor:
     def full(self) -> bool:
         """Whether so much waits for the spool that who waits for answers shall send no more."""
         return self.waiting_requests > MANY_REQUESTS or self.waiting_bytes > MANY_BYTES
-
-    def forget_terms(self) -> None:
-        """Tokens or limits have changed (a reload)."""
-        self._terms.clear()
 
     def part(self, session: Session) -> None:
         """The session's connection has ended."""
@@ -113,6 +113,9 @@ class EventsDoor:
         last: Head | None = None
         its: Terms | RequestError | None = None
         heads = self._heads
+        if self._version != self._guard.version:
+            self._version = self._guard.version
+            self._terms.clear()
         for arrival in arrivals:
             head = arrival[2]
             if head.door == TCP:
@@ -259,9 +262,7 @@ class EventsDoor:
             self._metrics.in_events.labels(door=head.door, result=result).inc()
 
 
-def _answer(
-    session: Session, stream: int, answer: Answer | Exception, same: dict[int, Refusal]
-) -> None:
+def _answer(session: Session, stream: int, answer: Answer | Exception, same: dict[int, Refusal]) -> None:
     """`same` keeps what has been encoded of an error that many requests share."""
     if isinstance(answer, Receipt):
         session.answer(stream, 202, JSON_HEADERS, msgspec.json.encode(answer))
