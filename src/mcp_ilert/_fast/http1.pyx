@@ -1,17 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """HTTP/1.1 for one request, `POST /events` in its common shape; everything else is left to others.
 
-A strict recogniser: it may refuse to recognise, never recognise wrongly. What it takes, h11 would take for the same
-request; what h11 refuses, it never takes. It leaves what is unusual, however valid: then the connection is somebody
-else's from that request's first byte on, after the requests before it are answered (`leaving`, `unread`). That goes
-for HTTP/2's preface too, so a pump looks for it before or after as it likes.
+A strict recogniser: it may refuse to recognise, never recognise wrongly. What it takes, h11 would take
+for the same request; what h11 refuses, it never takes. It leaves what is unusual, however valid: then
+the connection is somebody else's from that request's first byte on, once those before it are answered
+(`leaving`, `unread`). That goes for HTTP/2's preface too, so a pump looks for it before or after as it
+likes.
 
-Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value, CRLF; one
-Host; one Content-Length in plain digits; Connection, if at all, `keep-alive` or `close`; no Transfer-Encoding, no
-Upgrade, no Expect; no Content-Encoding but `identity`; nothing of these, nor of Content-Type and Authorization,
-twice. The decision does not depend on how the bytes were cut.
+Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value,
+CRLF; one Host; one Content-Length in plain digits; Connection, if at all, `keep-alive` or `close`; no
+Transfer-Encoding, no Upgrade, no Expect; no Content-Encoding but `identity`; nothing of these, nor of
+Content-Type and Authorization, twice. The decision does not depend on how the bytes were cut.
 
-Whatever is received is parsed at once, so a pump that reads no further while much is `pending` bounds it all.
+Whatever is received is parsed at once: a pump that reads no further while much is `pending` bounds it
+all. The shortest request is 51 bytes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -50,7 +52,8 @@ cdef bytes LATE = (
 cdef tuple PROBLEM = ((b"content-type", b"application/problem+json"),)
 cdef tuple JSON = ((b"content-type", b"application/json"),)
 
-# Per byte, whether it may stand in a token (RFC 9110, 5.6.2), in a value (visible, space, tab, obs-text), in a host.
+# Per byte, whether it may stand in a token (RFC 9110, 5.6.2), in a value (visible, space, tab, obs-text),
+# in a host's name, in an IPv6 address.
 cdef unsigned char[256] IN_TOKEN
 cdef unsigned char[256] IN_VALUE
 cdef unsigned char[256] IN_NAME
@@ -241,7 +244,10 @@ cdef bytes compose(int status, tuple headers, bytes body, bytes date, bint close
 
 
 cdef class Calendar:
-    """The Date that answers bear, and what follows from it; one for all sessions, turned by their pump."""
+    """The Date that answers bear, one for all sessions of a pump, which turns it.
+
+    Without a time, and until `turn` is called, answers bear none.
+    """
 
     cdef long long second
     cdef bytes date
@@ -250,12 +256,12 @@ cdef class Calendar:
     def __init__(self, now=None):
         self.second = -1
         self.date = b""
-        if now is None:
-            self.accepted = compose(202, JSON, ACCEPTED_BODY, b"", False)
-        else:
+        self.accepted = compose(202, JSON, ACCEPTED_BODY, b"", False)
+        if now is not None:
             self.turn(now)
 
-    cpdef turn(self, double now):
+    def turn(self, double now):
+        """It is `now`, in seconds of the wall clock; cheap within a second, so it may be told each round."""
         cdef long long second = <long long>now
         if second == self.second:
             return
@@ -265,6 +271,11 @@ cdef class Calendar:
 
 
 cdef class Http1Session:
+    """One connection, as far as it is for events: a `wire.Session`.
+
+    `leaving` tells that what comes now is not: read no more, send what is pending, then hand over `unread`.
+    """
+
     cdef object bounds
     cdef Calendar calendar
     cdef char* kept            # bytes of a request that is not complete, or that is for others
