@@ -13,7 +13,7 @@ except ImportError:  # no C compiler
 else:
     HTTP1 = True
 try:
-    from mcp_ilert._fast.http2 import Http2Session
+    from mcp_ilert._fast.http2 import Budget, Http2Session
 except ImportError:  # no C compiler, or no libnghttp2
     HTTP2 = False
 else:
@@ -29,13 +29,14 @@ class Sessions:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._calendar = Calendar() if HTTP1 else None
+        self._budget = Budget() if HTTP2 else None
 
     def http(self, first: bytes) -> Session | None:
         """For the port of HTTP; None where these bytes are for others, MORE where they are too few to know."""
         if first.startswith(PREFACE[: len(first)]):
             if len(first) < len(PREFACE):
                 return MORE
-            return Http2Session(self.bounds) if HTTP2 else None
+            return Http2Session(self.bounds, None, self._budget) if HTTP2 else None
         return Http1Session(self.bounds, self._calendar) if HTTP1 else None
 
     def lines(self, _first: bytes) -> Session:
