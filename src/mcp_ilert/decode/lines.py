@@ -33,10 +33,14 @@ class Lines:
         """The lines that this chunk ends."""
         pieces = chunk.split(b"\n")
         lines: list[Line] = []
-        for piece in pieces[:-1]:
-            self._hold(piece)
-            self._finish(lines)
-        self._hold(pieces[-1])
+        last = pieces.pop()
+        for piece in pieces:
+            if self._tail or self._skipping or len(piece) > self._limit:
+                self._hold(piece)
+                self._finish(lines)
+            elif line := piece.strip(_BLANK):
+                lines.append(line)
+        self._hold(last)
         return lines
 
     def end(self) -> list[Line]:
