@@ -1,7 +1,7 @@
 """What answers by a callback, awaited."""
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import trio
 
@@ -26,4 +26,4 @@ async def answer_of(call: Callable[[Callable[[T], None]], None]) -> T:
     if not answers:
         came = trio.Event()
         await came.wait()
-    return cast("T", answers[0])
+    return answers[0]

@@ -115,8 +115,11 @@ class WrittenSpool:
         await put(self, entries)
 
     async def _do(self, work: Callable[[Engine], T]) -> T:
+        def submit(over: Callable[[Job], None]) -> None:
+            self._submit(Job(over, work=work))
+
         with trio.CancelScope(shield=True):  # a lease that nobody receives would hold its lane
-            job = await answer_of(lambda over: self._submit(Job(over, work=work)))
+            job = await answer_of(submit)
         if job.error is not None:
             raise job.error
         return cast("T", job.result)
