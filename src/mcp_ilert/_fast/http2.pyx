@@ -196,6 +196,10 @@ cdef class Http2Session:
         return self.session == NULL or self.ended or self.over
 
     @property
+    def leaving(self):
+        return False
+
+    @property
     def unread(self):
         return None
 

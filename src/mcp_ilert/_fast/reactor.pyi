@@ -18,8 +18,8 @@ class Listener:
     """A listening socket, and what becomes of the connections that it accepts."""
 
     fd: int
-    def __init__(self, fd: int, begin: Callable[[bytes], Session | None], full: bytes) -> None:
-        """`begin(first)` gives a session for a connection that begins with these bytes, None where it is none
+    def __init__(self, fd: int, begin: Callable[[bytes, int], Session | None], full: bytes) -> None:
+        """`begin(first, fd)` gives a session for a connection that begins with these bytes, None where it is none
         for a session, NotImplemented where that takes more bytes. `full` is said to who is turned away.
         """
 

@@ -70,9 +70,8 @@ cdef enum:
     RECEIVE_BYTES = 65_536
     ROUND_BYTES = 524_288
     MOST_PENDING = 8_192  # requests of one connection that wait for their answers
-    MOST_HELD = 65_536  # bytes of a request that is not complete, while others of its connection wait
     LARGE_BYTES = 16_384  # of output, after which there may be more
-    EAGER_HELD = 4_096  # the same, while too much is held in all
+    EAGER_HELD = 4_096  # bytes of a request that is not complete, while too much is held in all
 
 cdef double ACCEPT_PAUSE = 0.125
 cdef double LEAVING_LINGER = 0.5
@@ -87,8 +86,8 @@ cdef class Listener:
     cdef readonly bytes full
 
     def __init__(self, int fd, begin, bytes full):
-        """`begin(first)` gives a session for a connection that begins with these bytes, None where it is none
-        for a session, NotImplemented where that takes more bytes. `full` is said to who is turned away."""
+        """`begin(first, fd)` gives a session for a connection that begins with these bytes, None where it is
+        none for a session, NotImplemented where that takes more bytes. Who is turned away is told `full`."""
         self.fd = fd
         self.begin = begin
         self.full = full
@@ -130,6 +129,7 @@ cdef class Reactor:
     cdef dict conns  # by fd
     cdef dict by_session
     cdef dict listeners  # by fd
+    cdef set stalled  # connections that are not read for `full`
     cdef list paused  # listeners that wait for file descriptors
     cdef uint32_t numbers
     cdef int reserve
@@ -157,6 +157,7 @@ cdef class Reactor:
         self.by_session = {}
         self.listeners = {}
         self.paused = []
+        self.stalled = set()
         self.handed = []
         self.most_held = 64 * 1024 * 1024
         self.head = self.body = self.send_for = 10
@@ -247,6 +248,10 @@ cdef class Reactor:
             if found is not None:
                 conn = <Conn>found
                 self._settle(conn, True)
+        if self.stalled and not self.full:
+            stalled, self.stalled = self.stalled, set()
+            for conn in stalled:
+                self._settle(conn, False)
 
     def expire(self, double now):
         """Look at the deadlines that are due."""
@@ -391,7 +396,7 @@ cdef class Reactor:
         if conn.first is not None:
             data = conn.first + data
         try:
-            session = conn.listener.begin(data)
+            session = conn.listener.begin(data, conn.fd)
         except Exception as error:
             self._fail(conn, error)
             return None
@@ -499,9 +504,10 @@ cdef class Reactor:
         cdef uint32_t wanted = 0
         if conn.out is not None:
             wanted = EPOLLOUT
-        elif conn.ended or closing:
+        elif conn.ended or closing or conn.session.leaving or pending >= MOST_PENDING:
             wanted = 0
-        elif pending and (self.full or pending >= MOST_PENDING or conn.held > MOST_HELD):
+        elif pending and self.full:
+            self.stalled.add(conn)
             wanted = 0
         elif conn.held > EAGER_HELD and self.held > self.most_held:
             self.wheel.by(conn, self.now + RECHECK)
@@ -618,11 +624,13 @@ cdef class Reactor:
         """Let go of the session; answers that still come for it find nobody."""
         session = conn.session
         if session is not None:
+            conn.session = None
+            self.stalled.discard(conn)
             del self.by_session[session]
+            session.receive(b"", [])  # it may have to tell others
             self.owner.part(session)
             self.held -= conn.held
             conn.held = 0
-            conn.session = None
         return 0
 
 

@@ -96,7 +96,7 @@ class Connection:
     def _speak(self, kind: type[Spoken], tasks: TaskGroup) -> Spoken:
         shared, stream = self._shared, self._stream
         ssl = isinstance(stream, trio.SSLStream)
-        sock = stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+        sock = socket_of(stream)
         client = parse_socket_addr(sock.family, sock.getpeername())
         server = parse_socket_addr(sock.family, sock.getsockname())
         state = ConnectionState({})
@@ -208,6 +208,10 @@ class Connection:
         if not isinstance(self._protocol, Http1):
             return False
         return self._protocol.connection.their_state in {h11.SEND_BODY, h11.ERROR}
+
+
+def socket_of(stream: Stream) -> trio.socket.SocketType:
+    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
 
 
 async def close_gently(stream: Stream, *, client_may_send: bool) -> None:

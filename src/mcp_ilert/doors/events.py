@@ -12,7 +12,7 @@ import structlog
 import trio
 from prometheus_client import Counter, Histogram
 
-from mcp_ilert.intake import ACCEPTED, Allows, Answer, Answered, Dialect, Receipt, Terms
+from mcp_ilert.intake import ACCEPTED, Allows, Answer, Dialect, Receipt, Terms
 from mcp_ilert.media import JSON, media_type
 from mcp_ilert.problems import CONTENT_TYPE, Refusal, RequestError, refusal_of
 from mcp_ilert.wire import Arrival, Head, Headers, Session
@@ -32,6 +32,7 @@ BEARER: Final = b"Bearer "
 Touched = Callable[[Sequence[Session]], None]
 """Told of sessions that have something to send."""
 Failed = Callable[[Session, Exception], None]
+Answered = Callable[[Sequence[Answer]], None]
 
 
 class Admitted(Protocol):

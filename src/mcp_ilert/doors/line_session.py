@@ -45,6 +45,7 @@ class LineSession:
         "overlong",
     )
 
+    leaving: Final = False
     unread: Final = None
 
     def __init__(self, bounds: Bounds) -> None:

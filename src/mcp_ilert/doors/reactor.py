@@ -20,7 +20,7 @@ from mcp_ilert.wire import Arrival, Session
 DRAIN_ROUNDS: Final = 64
 """At the end so many rounds may still bring what had come before."""
 
-Begin = Callable[[bytes], Session | None]
+Begin = Callable[[bytes, int], Session | None]
 HandOver = Callable[[socket.socket, bytes, str], None]
 """Told of a connection that is not for sessions: its socket, what was received of it, its address."""
 
@@ -101,11 +101,12 @@ class ReactorPump:
         arrivals: list[Arrival] = []
         done = reactor.poll(now, arrivals)
         if arrivals:
-            self._events.take(arrivals, self._flush, reactor.fail)
+            self._events.take(arrivals, self.touched, reactor.fail)
         self._look_around()
         return done
 
-    def _flush(self, sessions: Sequence[Session]) -> None:
+    def touched(self, sessions: Sequence[Session]) -> None:
+        """These have something to send."""
         self._reactor.full = self._events.full
         self._reactor.flush(sessions, trio.current_time())
         self._look_around()

@@ -19,6 +19,7 @@ from hypercorn.utils import wrap_app
 from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream, is_http2
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
+from mcp_ilert.doors.foreign import Stage
 from mcp_ilert.doors.hyper import hypercorn_config
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
@@ -74,7 +75,7 @@ class Server:
         """Set when it is another pump's turn to accept."""
         if fast is not None:
             self._sessions = Sessions(fast.sizes)
-            self._streams = StreamPump(fast.events, deadlines)
+            self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
         self._reactor: ReactorPump | None = None
 
     @property
@@ -98,6 +99,8 @@ class Server:
         """Take this certificate from the next connection on (a reload)."""
         if (tls is None) != (self._tls is None):
             self._changed.set()
+            if self._reactor is not None:
+                self._reactor.refuse()
         self._tls = tls
 
     def use_bounds(self, bounds: Bounds) -> None:
@@ -120,12 +123,14 @@ class Server:
     # Accepting ----------------------------------------------------------------------------------------------------
 
     async def _accept(self, connections: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
-        fast = self._fast
+        fast, shared = self._fast, self._shared
+        if fast is not None:
+            self._sessions.stage = Stage(shared.app, shared.config, shared.context, connections)
         if REACTOR and fast is not None and fast.pump == "reactor":
             self._reactor = ReactorPump(
                 fast.events,
                 self._places,
-                self._shared.deadlines,
+                shared.deadlines,
                 partial(self._take_over, connections),
                 self._sessions.turn,
             )
@@ -148,7 +153,8 @@ class Server:
 
     def _listen(self, reactor: "ReactorPump") -> None:
         for sock in self._sockets:
-            reactor.listen(sock, self._sessions.http, full_http())
+            begin = partial(self._sessions.http, touched=reactor.touched, secure=False)
+            reactor.listen(sock, begin, full_http())
         for sock in self._fast.lines if self._fast else ():
             reactor.listen(sock, self._sessions.lines, full_line())
 
@@ -157,6 +163,8 @@ class Server:
             for begin, full, sockets in self._kinds():
                 listeners = [_listener(sock) for sock in sockets]
                 serve = partial(self._serve_one, begin, full)
+                if not listeners:
+                    continue
                 accepting.start_soon(
                     partial(trio.serve_listeners, handler_nursery=connections), serve, listeners
                 )
@@ -164,8 +172,9 @@ class Server:
     def _kinds(self) -> list[tuple[Begin | None, bytes, Sequence[socket.socket]]]:
         if self._fast is None:
             return [(None, full_http(), self._sockets)]
+        http = partial(self._sessions.http, touched=self._streams.touched, secure=self._tls is not None)
         return [
-            (self._sessions.http, full_http(), self._sockets),
+            (http, full_http(), self._sockets),
             (self._sessions.lines, full_line(), self._fast.lines),
         ]
 

@@ -6,25 +6,24 @@ from typing import Final
 
 import trio
 
-from mcp_ilert.doors.connection import RECEIVE_BYTES, Deadlines, Stream, close_gently
+from mcp_ilert.doors.connection import RECEIVE_BYTES, Deadlines, Stream, close_gently, socket_of
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.wire import Arrival, Phase, Session
 
 MOST_PENDING: Final = 8_192
 """Requests of one connection that wait for their answers before it is read no more."""
-MOST_HELD: Final = 65_536
-"""Bytes of a request that is not complete, likewise while others of its connection wait."""
 
-Begin = Callable[[bytes], Session | None]
+Begin = Callable[[bytes, int], Session | None]
 
 
 class StreamPump:
     """The connections of streams."""
 
-    def __init__(self, events: EventsDoor, deadlines: Deadlines) -> None:
+    def __init__(self, events: EventsDoor, deadlines: Deadlines, turn: Callable[[], None]) -> None:
         self.events = events
         self.deadlines = deadlines
+        self.turn = turn
         self._carried: dict[Session, Carried] = {}
         self._fresh: set[trio.CancelScope] = set()
         """Of connections of which nothing has come."""
@@ -45,6 +44,7 @@ class StreamPump:
             return await carried.run(data)
         finally:
             del self._carried[session]
+            session.receive(b"", [])  # it may have to tell others
             self.events.part(session)
 
     def touched(self, sessions: Sequence[Session]) -> None:
@@ -83,7 +83,7 @@ class StreamPump:
             if not data:
                 until = trio.current_time() + self.deadlines.head
             data += more
-            session = begin(data)
+            session = begin(data, socket_of(stream).fileno())
             if session is not NotImplemented:
                 return session, data
 
@@ -149,6 +149,7 @@ class Carried:
 
     def _receive(self, data: bytes) -> None:
         arrivals: list[Arrival] = []
+        self._pump.turn()
         self._ended = not data
         self._session.receive(data, arrivals)
         phase = self._session.phase
@@ -163,9 +164,7 @@ class Carried:
         if self._sending:
             return False
         pending = session.pending
-        return not pending or not (
-            self._pump.events.full or pending >= MOST_PENDING or session.held > MOST_HELD
-        )
+        return pending < MOST_PENDING and not (pending and self._pump.events.full) and not session.leaving
 
     def _until(self) -> float:
         deadlines = self._pump.deadlines
