@@ -122,7 +122,7 @@ cdef class Http2Session:
     cdef list arrivals, events, early
     cdef bytes farewell
     cdef bint opened, heading, too_calm, ended, over
-    cdef int leaving               # 1: the notice is sent; 2: the last word too
+    cdef int going                 # 1: the notice is sent; 2: the last word too; 3: the notice waits for answers
     cdef Py_ssize_t waiting        # arrivals without an answer
     cdef Py_ssize_t open           # streams that have one, or are foreign, until they close
     cdef Py_ssize_t unsent         # answers that the client has not let us send
@@ -230,6 +230,9 @@ cdef class Http2Session:
             out, self.farewell = self.farewell, NOTHING
             return out
         out = self.drain()
+        if self.going == 3 and self.waiting + self.open == 0:
+            self.notice()
+            out += self.drain()
         if self.early and self.session != NULL:
             self.cut_short()
             out += self.drain()
@@ -481,20 +484,26 @@ cdef class Http2Session:
     def go_away(self):
         """Ask for no more streams; what the client had sent before it heard of this is answered.
 
-        The last word follows when the client has heard, or at the next call.
+        While answers are under way it waits for them, or for the next call; the last word follows when the client
+        has heard, or at the call after that.
         """
-        if self.session == NULL or self.leaving == 2:
+        if self.session == NULL or self.going == 2:
             return
-        if self.leaving == 1 or not self.opened:
+        if self.going == 1 or not self.opened:
             self.last_word()
+        elif self.going == 0 and self.waiting + self.open:
+            self.going = 3  # some clients (httpx) take the notice for the end of what is under way
         else:
-            self.leaving = 1
-            nghttp2_submit_shutdown_notice(self.session)
-            nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
+            self.notice()
+
+    cdef void notice(self):
+        self.going = 1
+        nghttp2_submit_shutdown_notice(self.session)
+        nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
 
     cdef void last_word(self):
-        if self.leaving < 2:
-            self.leaving = 2
+        if self.going != 2:
+            self.going = 2
             nghttp2_submit_goaway(
                 self.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(self.session),
                 NGHTTP2_NO_ERROR, NULL, 0)
@@ -834,7 +843,7 @@ cdef class Http2Session:
 
     cdef int heard(self):
         """The client has answered our PING, so it has our notice too."""
-        if self.leaving == 1:
+        if self.going == 1:
             self.last_word()
         return 0
 

@@ -541,10 +541,7 @@ cdef class Reactor:
             return 0
         self.wheel.by(conn, self.now + self.keep_alive)
         try:
-            if conn.phase == 0:
-                conn.session.go_away()
-            else:
-                conn.session.expire()
+            conn.session.expire()
         except Exception as error:
             self._fail(conn, error)
             return 0

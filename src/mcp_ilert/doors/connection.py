@@ -22,6 +22,8 @@ from mcp_ilert.doors.hyper import Http1, Http2
 
 RECEIVE_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 1.0
+"""At the end, sessions are asked so often to let their clients go, each time more firmly."""
 Spoken = TypeVar("Spoken", Http1, Http2)
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 

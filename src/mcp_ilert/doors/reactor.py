@@ -10,7 +10,7 @@ from typing import Final
 import trio
 
 from mcp_ilert._fast.reactor import Listener, Reactor
-from mcp_ilert.doors.connection import LINGER_SECONDS, Deadlines
+from mcp_ilert.doors.connection import DRAIN_SECONDS, LINGER_SECONDS, Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.doors.places import Places
@@ -79,10 +79,11 @@ class ReactorPump:
                 break
             await trio.lowlevel.checkpoint()
         self._draining = True
-        self._reactor.go_away(trio.current_time())
-        self._look_around()
-        self._waiting.cancel()
-        await self._ended.wait()
+        while not self._ended.is_set():
+            self._reactor.go_away(trio.current_time())
+            self._look_around()
+            with trio.move_on_after(DRAIN_SECONDS):
+                await self._ended.wait()
 
     async def _wait(self) -> None:
         """Until a socket is ready, or a deadline due."""

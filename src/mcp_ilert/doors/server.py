@@ -259,9 +259,9 @@ class Server:
         async with trio.open_nursery() as ending:
             if self._reactor is not None:
                 ending.start_soon(self._reactor.drain)
-            self._close()
             if self._fast is not None:
-                self._streams.go_away()
+                ending.start_soon(self._streams.drain)
+            self._close()
             for connection in list(self._connections):
                 ending.start_soon(connection.close_if_idle)
 

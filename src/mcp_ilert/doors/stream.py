@@ -6,7 +6,7 @@ from typing import Final
 
 import trio
 
-from mcp_ilert.doors.connection import RECEIVE_BYTES, Deadlines, Stream, close_gently, socket_of
+from mcp_ilert.doors.connection import DRAIN_SECONDS, RECEIVE_BYTES, Deadlines, Stream, close_gently, socket_of
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.wire import Arrival, Phase, Session
@@ -25,6 +25,8 @@ class StreamPump:
         self.deadlines = deadlines
         self.turn = turn
         self._carried: dict[Session, Carried] = {}
+        self._none = trio.Event()
+        """Set when none is carried any more."""
         self._fresh: set[trio.CancelScope] = set()
         """Of connections of which nothing has come."""
 
@@ -38,12 +40,15 @@ class StreamPump:
             return data
         carried = Carried(self, stream, session)
         self._carried[session] = carried
+        self._none = trio.Event()
         try:
             if leaving():
                 session.go_away()
             return await carried.run(data)
         finally:
             del self._carried[session]
+            if not self._carried:
+                self._none.set()
             session.receive(b"", [])  # it may have to tell others
             self.events.part(session)
 
@@ -60,13 +65,16 @@ class StreamPump:
         if carried is not None:
             carried.abort()
 
-    def go_away(self) -> None:
-        """Have every session take no request that has not begun."""
+    async def drain(self) -> None:
+        """Answer what has come, and let every connection go; returns once they have gone."""
         for scope in self._fresh:
             scope.cancel()
-        for session, carried in list(self._carried.items()):
-            session.go_away()
-            carried.stir()
+        while self._carried:
+            for session, carried in list(self._carried.items()):
+                session.go_away()
+                carried.stir()
+            with trio.move_on_after(DRAIN_SECONDS):
+                await self._none.wait()
 
     async def _first(self, stream: Stream, begin: Begin) -> tuple[Session | None, bytes] | None:
         """The session, if it is one for sessions, and the first bytes; None where there is nothing to serve."""
@@ -176,10 +184,7 @@ class Carried:
         return math.inf if self._session.pending else self._since + deadlines.keep_alive
 
     def _expire(self) -> None:
-        if self._session.phase is Phase.IDLE:
-            self._session.go_away()
-        else:
-            self._session.expire()
+        self._session.expire()
         self._since = trio.current_time()
         self._stirred.set()
 
