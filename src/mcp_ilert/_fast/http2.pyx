@@ -31,6 +31,8 @@ cdef enum:
     BYTES_A_CREDIT = 16          # so do bodies, either way: a frame of fewer bytes than this costs
     SETTINGS_COST = 8            # they may touch every stream
     MOST_RESETS = 200            # beyond one for every two requests that the client let us answer
+    MOST_STRAY = 4 << 20         # bytes of frames that are passed over, beyond
+    STRAY_BYTES = 131_072        # what may be under way for a stream when it is closed
     SEND_CHUNK = 65_536
 
 cdef enum Mark:
@@ -44,6 +46,12 @@ cdef enum Mark:
     WEBSOCKET = 128
     HAS_TYPE = 256
     HAS_AUTHORIZATION = 512
+
+cdef enum Leaving:
+    STAYS
+    ASKED
+    NOTICE
+    LAST_WORD
 
 cdef enum Tell:
     BEGIN
@@ -121,15 +129,20 @@ cdef class Http2Session:
     cdef Stream latest
     cdef list arrivals, events, early
     cdef bytes farewell
-    cdef bint opened, heading, too_calm, ended, over
-    cdef int going                 # 1: the notice is sent; 2: the last word too; 3: the notice waits for answers
+    cdef bint opened, heading, ended, over
+    cdef uint32_t fault            # why the connection is given up, where libnghttp2 does not know it
+    cdef int32_t highest           # the last stream that the client opened
+    cdef int32_t forgiven          # up to here, frames may come for streams that were reset by our side
+    cdef int32_t reset_by_client
+    cdef int going
+    cdef int32_t left_at           # up to here, streams are to be answered before the notice
     cdef Py_ssize_t waiting        # arrivals without an answer
     cdef Py_ssize_t open           # streams that have one, or are foreign, until they close
     cdef Py_ssize_t unsent         # answers that the client has not let us send
     cdef Py_ssize_t incomplete     # requests for events that are being read
     cdef Py_ssize_t wanting
     cdef size_t _held, windows, body_limit, head_limit
-    cdef Py_ssize_t credit, resets
+    cdef Py_ssize_t credit, resets, stray
     cdef size_t moved, moved_before
     cdef bint head_overdue
     # The head that is being read, and what the one before it said.
@@ -151,6 +164,7 @@ cdef class Http2Session:
         self.farewell = NOTHING
         self.credit = FIRST_CREDIT
         self.resets = MOST_RESETS
+        self.stray = MOST_STRAY
         self.moved_before = <size_t>-1
         self.head_limit = bounds.head_bytes
         self.body_limit = bounds.body_bytes
@@ -221,6 +235,8 @@ cdef class Http2Session:
         self.arrivals = None
         if taken < 0:
             self.fail(taken)
+        else:
+            self.count_stray(taken)
         if self.events:
             self.tell()
 
@@ -230,12 +246,11 @@ cdef class Http2Session:
             out, self.farewell = self.farewell, NOTHING
             return out
         out = self.drain()
-        if self.going == 3 and self.waiting + self.open == 0:
-            self.notice()
-            out += self.drain()
         if self.early and self.session != NULL:
             self.cut_short()
             out += self.drain()
+        if self.going == ASKED and self.session != NULL and not self.is_under_way():
+            out += self.notice()
         if self.session == NULL:
             out, self.farewell = out + self.farewell, NOTHING
         else:
@@ -256,6 +271,24 @@ cdef class Http2Session:
                 nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR)
         self.early.clear()
         return 0
+
+    cdef bytes notice(self):
+        """Say that we leave, and ask for a sign that this was heard: a PING would overtake what is sent with it."""
+        self.going = NOTICE
+        nghttp2_submit_shutdown_notice(self.session)
+        out = self.drain()
+        if self.session != NULL:
+            nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
+            out += self.drain()
+        return out
+
+    cdef bint is_under_way(self):
+        """Whether a request that had begun when we were to leave has no answer yet."""
+        cdef Stream stream
+        for stream in self.streams.values():
+            if stream.id <= self.left_at and not (stream.closed or stream.done or stream.answered and stream.foreign):
+                return True
+        return False
 
     cdef bytes drain(self):
         """Whole frames, so that a connection may be given up between any two outputs."""
@@ -482,28 +515,22 @@ cdef class Http2Session:
         return 0
 
     def go_away(self):
-        """Ask for no more streams; what the client had sent before it heard of this is answered.
+        """Take no more streams than the client sends before it hears of this; all that are taken are answered.
 
-        While answers are under way it waits for them, or for the next call; the last word follows when the client
-        has heard, or at the call after that.
+        What is under way is answered first (some clients take nothing after a GOAWAY), then comes the notice, and
+        the last word when the client has heard that. Each further call goes a step ahead.
         """
-        if self.session == NULL or self.going == 2:
+        if self.session == NULL or self.going == LAST_WORD:
             return
-        if self.going == 1 or not self.opened:
+        if not self.opened or self.going == NOTICE or self.going == ASKED and self.left_at == 0:
             self.last_word()
-        elif self.going == 0 and self.waiting + self.open:
-            self.going = 3  # some clients (httpx) take the notice for the end of what is under way
         else:
-            self.notice()
-
-    cdef void notice(self):
-        self.going = 1
-        nghttp2_submit_shutdown_notice(self.session)
-        nghttp2_submit_ping(self.session, NGHTTP2_FLAG_NONE, NULL)
+            self.left_at = 0 if self.going == ASKED else self.highest
+            self.going = ASKED
 
     cdef void last_word(self):
-        if self.going != 2:
-            self.going = 2
+        if self.going < LAST_WORD:
+            self.going = LAST_WORD
             nghttp2_submit_goaway(
                 self.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(self.session),
                 NGHTTP2_NO_ERROR, NULL, 0)
@@ -519,7 +546,9 @@ cdef class Http2Session:
         return self.tell()
 
     cdef int fail(self, ssize_t error) except -1:
-        if self.too_calm or error < NGHTTP2_ERR_BAD_CLIENT_MAGIC:  # the library's own flood limits
+        if self.fault:
+            return self.give_up(self.fault)
+        if error < NGHTTP2_ERR_BAD_CLIENT_MAGIC:  # the library's own bounds of floods
             return self.give_up(NGHTTP2_ENHANCE_YOUR_CALM)
         if error == NGHTTP2_ERR_NOMEM:
             raise MemoryError
@@ -557,6 +586,13 @@ cdef class Http2Session:
 
     # What libnghttp2 tells -------------------------------------------------------------------------------------
 
+    cdef int count_stray(self, ssize_t received) except -1:
+        """Frames that libnghttp2 passes over, for what it does not know or what is closed, show as bytes only."""
+        self.stray -= received
+        if self.stray < 0:
+            return self.give_up(NGHTTP2_ENHANCE_YOUR_CALM)
+        return 0
+
     cdef inline void gain(self, Py_ssize_t credit):
         self.credit += credit
         if self.credit > MOST_CREDIT:
@@ -567,8 +603,32 @@ cdef class Http2Session:
         return 0 if self.credit >= 0 else self.calm()
 
     cdef int calm(self):
-        self.too_calm = True
+        return self.blame(NGHTTP2_ENHANCE_YOUR_CALM)
+
+    cdef int blame(self, uint32_t code):
+        self.fault = code
         return NGHTTP2_ERR_CALLBACK_FAILURE
+
+    cdef int frame(self, const nghttp2_frame_hd* head) except? -902:
+        """A frame's head has come. Those of streams that are over libnghttp2 would pass over: it keeps none."""
+        cdef int32_t id = head.stream_id
+        self.stray += head.length + 9
+        if head.type != NGHTTP2_CONTINUATION:
+            self.heading = False
+        if head.type == NGHTTP2_HEADERS and id > self.highest:
+            self.highest = id
+        elif head.type == NGHTTP2_HEADERS:
+            if id > self.forgiven and self.going < LAST_WORD and self.find(id) is None:
+                return self.blame(NGHTTP2_STREAM_CLOSED if id == self.highest else NGHTTP2_PROTOCOL_ERROR)
+        elif head.type == NGHTTP2_PRIORITY and id == 0:
+            return self.blame(NGHTTP2_PROTOCOL_ERROR)
+        elif head.type == NGHTTP2_SETTINGS:
+            return self.spend(SETTINGS_COST)
+        return self.spend(1)
+
+    cdef void forgive(self, int32_t id):
+        if id > self.forgiven:
+            self.forgiven = id
 
     cdef void begin_head(self):
         self.heading = True
@@ -818,6 +878,8 @@ cdef class Http2Session:
     cdef int close(self, int32_t id, uint32_t code) except? -902:
         """The stream is closed, by either side's end or reset."""
         cdef Stream stream = self.find(id)
+        if id != self.reset_by_client and (stream is None or not stream.ended):
+            self.forgive(id)
         if stream is None:
             return self.count_reset() if code != NGHTTP2_NO_ERROR else 0
         if self.latest is stream:
@@ -830,6 +892,7 @@ cdef class Http2Session:
             self.unsent -= 1
             stream.watched = False
         reset = not stream.done
+        self.stray = min(self.stray + STRAY_BYTES, MOST_STRAY)
         self.lose(stream)
         if reset:
             return self.count_reset()
@@ -843,7 +906,7 @@ cdef class Http2Session:
 
     cdef int heard(self):
         """The client has answered our PING, so it has our notice too."""
-        if self.going == 1:
+        if self.going == NOTICE:
             self.last_word()
         return 0
 
@@ -856,10 +919,12 @@ cdef class Http2Session:
 # Callbacks; what they are given as `user` is the session, which outlives libnghttp2's.
 
 cdef int on_begin_frame(nghttp2_session* _, const nghttp2_frame_hd* head, void* user) except? -902:
-    cdef Http2Session self = <Http2Session>user
-    if head.type != NGHTTP2_CONTINUATION:
-        self.heading = False
-    return self.spend(SETTINGS_COST if head.type == NGHTTP2_SETTINGS else 1)
+    return (<Http2Session>user).frame(head)
+
+
+cdef int on_invalid_frame(nghttp2_session* _, const nghttp2_frame* frame, int error, void* user) except? -902:
+    (<Http2Session>user).forgive(frame.hd.stream_id)
+    return 0
 
 
 cdef int on_begin_headers(nghttp2_session* _, const nghttp2_frame* frame, void* user) except? -902:
@@ -901,6 +966,9 @@ cdef int on_frame(nghttp2_session* _, const nghttp2_frame* frame, void* user) ex
         return 0
     elif frame.hd.type == NGHTTP2_PING and frame.hd.flags & NGHTTP2_FLAG_ACK:
         return self.heard()
+    elif frame.hd.type == NGHTTP2_RST_STREAM:
+        self.reset_by_client = frame.hd.stream_id
+        return 0
     elif frame.hd.type != NGHTTP2_DATA:
         return 0
     if frame.hd.flags & NGHTTP2_FLAG_END_STREAM:
@@ -1049,6 +1117,7 @@ cdef int prepare() except -1:
     if nghttp2_session_callbacks_new(&callbacks) != 0 or nghttp2_option_new(&options) != 0:
         raise MemoryError
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame)
+    nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame)
     nghttp2_session_callbacks_set_on_begin_headers_callback(callbacks, on_begin_headers)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header)
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header)

@@ -51,6 +51,9 @@ cdef extern from "nghttp2/nghttp2.h":
         nghttp2_session*, const nghttp2_frame_hd*, void*
     ) except? -902
     ctypedef int (*nghttp2_on_frame_callback)(nghttp2_session*, const nghttp2_frame*, void*) except? -902
+    ctypedef int (*nghttp2_on_invalid_frame_recv_callback)(
+        nghttp2_session*, const nghttp2_frame*, int, void*
+    ) except? -902
     ctypedef int (*nghttp2_on_header_callback)(
         nghttp2_session*, const nghttp2_frame*, const uint8_t*, size_t, const uint8_t*, size_t, uint8_t, void*
     ) except? -902
@@ -64,6 +67,8 @@ cdef extern from "nghttp2/nghttp2.h":
     enum:
         NGHTTP2_DATA
         NGHTTP2_HEADERS
+        NGHTTP2_PRIORITY
+        NGHTTP2_RST_STREAM
         NGHTTP2_SETTINGS
         NGHTTP2_PING
         NGHTTP2_CONTINUATION
@@ -86,11 +91,14 @@ cdef extern from "nghttp2/nghttp2.h":
         NGHTTP2_NO_ERROR
         NGHTTP2_PROTOCOL_ERROR
         NGHTTP2_INTERNAL_ERROR
+        NGHTTP2_STREAM_CLOSED
         NGHTTP2_ENHANCE_YOUR_CALM
 
     int nghttp2_session_callbacks_new(nghttp2_session_callbacks**)
     void nghttp2_session_callbacks_set_on_begin_frame_callback(
         nghttp2_session_callbacks*, nghttp2_on_begin_frame_callback)
+    void nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(
+        nghttp2_session_callbacks*, nghttp2_on_invalid_frame_recv_callback)
     void nghttp2_session_callbacks_set_on_begin_headers_callback(
         nghttp2_session_callbacks*, nghttp2_on_frame_callback)
     void nghttp2_session_callbacks_set_on_header_callback(
