@@ -78,6 +78,7 @@ class Bridge:
 
 
 Carry = Literal["reactor", "stream", "hypercorn"]
+CARRIES: tuple[Carry, ...] = get_args(Carry)
 
 
 @asynccontextmanager
@@ -166,7 +167,7 @@ def client_tls() -> ssl.SSLContext:
 DOORS = tuple(
     Door(f"{label}-{carry}", http2=label == "http2", label=label, carry=carry, secure=carry == "stream")
     for label in ("http1", "http2")
-    for carry in get_args(Carry)
+    for carry in CARRIES
 )
 """Each protocol over each way of carrying it: plain and compiled, TLS, and the app's own path."""
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, example, find, given, settings
 from hypothesis import strategies as st
 
-from mcp_ilert.wire import Bounds
+from mcp_ilert.wire import Arrival, Bounds
 
 http1 = pytest.importorskip("mcp_ilert._fast.http1", reason="_fast/http1 is not compiled here")
 
@@ -63,17 +63,18 @@ class Fast:
     """What the session makes of it."""
 
     def __init__(self, parts: list[bytes]) -> None:
-        session, arrivals = http1.Http1Session(Bounds(head_bytes=HEAD_BYTES)), []
+        session = http1.Http1Session(Bounds(head_bytes=HEAD_BYTES))
+        arrivals: list[Arrival] = []
         for part in parts:
             session.receive(part, arrivals)
         self.given = [(head.content_type, head.authorization, body) for _, _, head, body in arrivals]
         self.held = session.held
         self.phase = session.phase
-        self.closing = session.closing
+        self.closing: bool = session.closing
         for _, stream, _, _ in reversed(arrivals):
             session.accepted(stream)
         self.answers = session.output()
-        self.unread = session.unread
+        self.unread: bytes | None = session.unread
 
     def takes_rightly(self, reference: list[Taken]) -> bool:
         """Each request is one of h11's, in its order, and so is the decision to go on after it."""

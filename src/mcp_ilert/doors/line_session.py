@@ -133,6 +133,9 @@ class LineSession:
         self._put(stream, OK if status < 300 else _refusal(msgspec.json.decode(body, type=_Problem).detail))
 
     def output(self) -> bytes:
+        if not self._ready:
+            run, self._run = self._run, 0
+            return OK * run
         self._end_run()
         sent = b"".join(self._ready)
         self._ready.clear()
