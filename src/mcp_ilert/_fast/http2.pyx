@@ -47,7 +47,7 @@ cdef enum Mark:
     HAS_TYPE = 256
     HAS_AUTHORIZATION = 512
 
-cdef enum Leaving:
+cdef enum Going:
     STAYS
     ASKED
     NOTICE
@@ -134,7 +134,7 @@ cdef class Http2Session:
     cdef int32_t highest           # the last stream that the client opened
     cdef int32_t forgiven          # up to here, frames may come for streams that were reset by our side
     cdef int32_t reset_by_client
-    cdef int leaving
+    cdef int going
     cdef int32_t left_at           # up to here, streams are to be answered before the notice
     cdef Py_ssize_t waiting        # arrivals without an answer
     cdef Py_ssize_t open           # streams that have one, or are foreign, until they close
@@ -210,6 +210,10 @@ cdef class Http2Session:
         return self.session == NULL or self.ended or self.over
 
     @property
+    def leaving(self):
+        return False
+
+    @property
     def unread(self):
         return None
 
@@ -245,7 +249,7 @@ cdef class Http2Session:
         if self.early and self.session != NULL:
             self.cut_short()
             out += self.drain()
-        if self.leaving == ASKED and self.session != NULL and not self.is_under_way():
+        if self.going == ASKED and self.session != NULL and not self.is_under_way():
             out += self.notice()
         if self.session == NULL:
             out, self.farewell = out + self.farewell, NOTHING
@@ -270,7 +274,7 @@ cdef class Http2Session:
 
     cdef bytes notice(self):
         """Say that we leave, and ask for a sign that this was heard: a PING would overtake what is sent with it."""
-        self.leaving = NOTICE
+        self.going = NOTICE
         nghttp2_submit_shutdown_notice(self.session)
         out = self.drain()
         if self.session != NULL:
@@ -516,17 +520,17 @@ cdef class Http2Session:
         What is under way is answered first (some clients take nothing after a GOAWAY), then comes the notice, and
         the last word when the client has heard that. Each further call goes a step ahead.
         """
-        if self.session == NULL or self.leaving == LAST_WORD:
+        if self.session == NULL or self.going == LAST_WORD:
             return
-        if not self.opened or self.leaving == NOTICE or self.leaving == ASKED and self.left_at == 0:
+        if not self.opened or self.going == NOTICE or self.going == ASKED and self.left_at == 0:
             self.last_word()
         else:
-            self.left_at = 0 if self.leaving == ASKED else self.highest
-            self.leaving = ASKED
+            self.left_at = 0 if self.going == ASKED else self.highest
+            self.going = ASKED
 
     cdef void last_word(self):
-        if self.leaving < LAST_WORD:
-            self.leaving = LAST_WORD
+        if self.going < LAST_WORD:
+            self.going = LAST_WORD
             nghttp2_submit_goaway(
                 self.session, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(self.session),
                 NGHTTP2_NO_ERROR, NULL, 0)
@@ -614,7 +618,7 @@ cdef class Http2Session:
         if head.type == NGHTTP2_HEADERS and id > self.highest:
             self.highest = id
         elif head.type == NGHTTP2_HEADERS:
-            if id > self.forgiven and self.leaving < LAST_WORD and self.find(id) is None:
+            if id > self.forgiven and self.going < LAST_WORD and self.find(id) is None:
                 return self.blame(NGHTTP2_STREAM_CLOSED if id == self.highest else NGHTTP2_PROTOCOL_ERROR)
         elif head.type == NGHTTP2_PRIORITY and id == 0:
             return self.blame(NGHTTP2_PROTOCOL_ERROR)
@@ -902,7 +906,7 @@ cdef class Http2Session:
 
     cdef int heard(self):
         """The client has answered our PING, so it has our notice too."""
-        if self.leaving == NOTICE:
+        if self.going == NOTICE:
             self.last_word()
         return 0
 
