@@ -47,7 +47,7 @@ cdef enum Mark:
     HAS_TYPE = 256
     HAS_AUTHORIZATION = 512
 
-cdef enum Leaving:
+cdef enum Going:
     STAYS
     ASKED
     NOTICE
