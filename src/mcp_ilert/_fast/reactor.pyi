@@ -61,8 +61,8 @@ class Reactor:
     def expire(self, now: float) -> None:
         """Look at the deadlines that are due."""
 
-    def go_away(self, now: float) -> None:
-        """Have every session take no request that has not begun; let go of who is in the middle of none."""
+    def go_away(self, now: float, firm: bool) -> None:  # noqa: FBT001 - as compiled
+        """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`."""
 
     def end(self) -> None:
         """Drop every connection."""

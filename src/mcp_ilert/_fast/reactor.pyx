@@ -264,8 +264,9 @@ cdef class Reactor:
                 self._control(EPOLL_CTL_ADD, (<Listener>listener).fd, 0, EPOLLIN)
             self.paused.clear()
 
-    def go_away(self, double now):
-        """Have every session take no request that has not begun; let go of who is in the middle of none."""
+    def go_away(self, double now, bint firm):
+        """Have every session take no request that has not begun, at once where it waits for no answers (some
+        clients of HTTP/2 take nothing after a GOAWAY), or where `firm`; let go of who is in the middle of none."""
         cdef Conn conn
         self.now = now
         self.leaving = True
@@ -277,12 +278,13 @@ cdef class Reactor:
                 if conn.first is None:
                     self._finish(conn)
                 continue
-            try:
-                conn.session.go_away()
-            except Exception as error:
-                self._fail(conn, error)
-            else:
-                self._settle(conn, False)
+            if firm:
+                try:
+                    conn.session.go_away()
+                except Exception as error:
+                    self._fail(conn, error)
+                    continue
+            self._settle(conn, False)
 
     def end(self):
         """Drop every connection."""
@@ -478,6 +480,14 @@ cdef class Reactor:
             if PyBytes_GET_SIZE(data) < LARGE_BYTES:
                 break
         pending = session.pending
+        if self.leaving and pending == 0 and conn.out is None and not session.closing:
+            for _ in range(3):  # each call is firmer
+                session.go_away()
+            data = session.output()
+            if data:
+                self._send(conn, data)
+                if conn.fd < 0:
+                    return 0
         if pending == 0 and conn.out is None:
             if session.closing:
                 self._finish(conn)

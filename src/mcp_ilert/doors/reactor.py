@@ -79,11 +79,13 @@ class ReactorPump:
                 break
             await trio.lowlevel.checkpoint()
         self._draining = True
+        firm = False
         while not self._ended.is_set():
-            self._reactor.go_away(trio.current_time())
+            self._reactor.go_away(trio.current_time(), firm)
             self._look_around()
             with trio.move_on_after(DRAIN_SECONDS):
                 await self._ended.wait()
+            firm = True
 
     async def _wait(self) -> None:
         """Until a socket is ready, or a deadline due."""

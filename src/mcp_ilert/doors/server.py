@@ -211,7 +211,7 @@ class Server:
             with trio.move_on_after(self._shared.deadlines.head) as handshake:
                 await is_http2(stream)
             if not handshake.cancelled_caught:
-                unread = await self._streams.carry(stream, begin, leaving=self._stopping.is_set)
+                unread = await self._streams.carry(stream, begin)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
         finally:

@@ -6,7 +6,14 @@ from typing import Final
 
 import trio
 
-from mcp_ilert.doors.connection import DRAIN_SECONDS, RECEIVE_BYTES, Deadlines, Stream, close_gently, socket_of
+from mcp_ilert.doors.connection import (
+    DRAIN_SECONDS,
+    RECEIVE_BYTES,
+    Deadlines,
+    Stream,
+    close_gently,
+    socket_of,
+)
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.wire import Arrival, Phase, Session
@@ -27,10 +34,11 @@ class StreamPump:
         self._carried: dict[Session, Carried] = {}
         self._none = trio.Event()
         """Set when none is carried any more."""
+        self.leaving = False
         self._fresh: set[trio.CancelScope] = set()
         """Of connections of which nothing has come."""
 
-    async def carry(self, stream: Stream, begin: Begin, *, leaving: Callable[[], bool]) -> bytes | None:
+    async def carry(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve a connection to its end; gives the bytes from which on it is somebody else's, where it is."""
         first = await self._first(stream, begin)
         if first is None:
@@ -42,8 +50,6 @@ class StreamPump:
         self._carried[session] = carried
         self._none = trio.Event()
         try:
-            if leaving():
-                session.go_away()
             return await carried.run(data)
         finally:
             del self._carried[session]
@@ -69,12 +75,14 @@ class StreamPump:
         """Answer what has come, and let every connection go; returns once they have gone."""
         for scope in self._fresh:
             scope.cancel()
+        self.leaving = True
         while self._carried:
-            for session, carried in list(self._carried.items()):
-                session.go_away()
+            for carried in list(self._carried.values()):
                 carried.stir()
             with trio.move_on_after(DRAIN_SECONDS):
                 await self._none.wait()
+            for session in self._carried:
+                session.go_away()
 
     async def _first(self, stream: Stream, begin: Begin) -> tuple[Session | None, bytes] | None:
         """The session, if it is one for sessions, and the first bytes; None where there is nothing to serve."""
@@ -194,6 +202,10 @@ class Carried:
         while True:
             self._stirred = trio.Event()
             data = self._session.output()
+            if not data and self._pump.leaving and not self._session.pending and not self._session.closing:
+                for _ in range(3):  # each call is firmer; some clients of HTTP/2 take nothing after a GOAWAY
+                    self._session.go_away()
+                data = self._session.output()
             if data:
                 await self._send(data)
             elif self._over or (self._session.closing and not self._session.pending):
