@@ -67,7 +67,9 @@ class Foreign:
 class Client:
     """One connection. `talk` carries bytes both ways until neither side has any."""
 
-    def __init__(self, *, bounds: Bounds | None = None, foreign: Any = None, budget: Any = None, settings=None):
+    def __init__(
+        self, *, bounds: Bounds | None = None, foreign: Any = None, budget: Any = None, settings=None
+    ):
         self.session = http2.Http2Session(bounds or Bounds(), foreign, budget)
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False

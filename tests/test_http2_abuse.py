@@ -64,7 +64,9 @@ class Attacker:
         return next((int(one.error_code) for one in self.frames if type(one).__name__ == "GoAwayFrame"), None)
 
     def resets(self) -> list[tuple[int, int]]:
-        return [(one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)]
+        return [
+            (one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)
+        ]
 
 
 def flood(attacker: Attacker, rounds, most: int, code: int = CALM) -> None:
@@ -150,7 +152,9 @@ LONG = b"\x10\x01x\x7f" + bytes([59_873 & 127 | 128, 59_873 >> 7 & 127 | 128, 59
 WHOLE = b"\x10\x01x\x7f" + bytes([873 & 127 | 128, 873 >> 7]) + b"v" * 1_000
 
 
-@pytest.mark.parametrize(("first", "then"), [(LONG, b""), (LONG, b"v"), (LONG, b"v" * 16_000), (b"", WHOLE * 16)])
+@pytest.mark.parametrize(
+    ("first", "then"), [(LONG, b""), (LONG, b"v"), (LONG, b"v" * 16_000), (b"", WHOLE * 16)]
+)
 def test_a_flood_of_continuations(first, then):
     attacker = Attacker()
     attacker.send(HeadersFrame(1, first, flags=["END_STREAM"]))
@@ -331,9 +335,7 @@ def test_all_sessions_together_hold_no_more_than_their_budget():
         attacker.send(*[DataFrame(stream, bytes(16_000))] * 4)
         assert budget.held <= 1 << 20
         assert budget.held == sum(one.session.held for one in attackers)
-    refused = [
-        one for one in attackers if any(isinstance(frame, HeadersFrame) for frame in one.frames)
-    ]
+    refused = [one for one in attackers if any(isinstance(frame, HeadersFrame) for frame in one.frames)]
     assert len(refused) == 50 - 16
     assert refused[0].resets() == [(1, ErrorCodes.NO_ERROR)]
     client = Client(budget=budget)  # a small one passes

@@ -65,7 +65,9 @@ class Server:
     """The h2 library's."""
 
     def __init__(self):
-        self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False, header_encoding=None))
+        self.h2 = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding=None)
+        )
         self.h2.initiate_connection()
         self.requests: dict[int, Request] = {}
 

@@ -451,7 +451,9 @@ def test_what_follows_data_for_an_answered_stream_does_no_harm():
     client.session.expire()
     client.session.expire()
     client.session.output()
-    trailers = HeadersFrame(slow, client.h2.encoder.encode([(b"x", b"y")]), flags=["END_HEADERS", "END_STREAM"])
+    trailers = HeadersFrame(
+        slow, client.h2.encoder.encode([(b"x", b"y")]), flags=["END_HEADERS", "END_STREAM"]
+    )
     client.raw(DataFrame(slow, b"late"), trailers)
     assert not client.session.closing
     assert client.arrivals == []

@@ -634,7 +634,10 @@ cdef class Reactor:
             conn.session = None
             self.stalled.discard(conn)
             del self.by_session[session]
-            session.receive(b"", [])  # it may have to tell others
+            try:
+                session.receive(b"", [])  # it may have to tell others
+            except Exception as error:
+                self.owner.failed(error)
             self.owner.part(session)
             self.held -= conn.held
             conn.held = 0

@@ -103,6 +103,10 @@ class EventsDoor:
         """The session's connection has ended."""
         self._heads.pop(session, None)
 
+    def tell_overlong(self) -> None:
+        """A line was refused by its length alone."""
+        self._metrics.in_events.labels(door=TCP, result="invalid").inc()
+
     def take(self, arrivals: Sequence[Arrival], touched: Touched, failed: Failed) -> None:
         """Answer these requests, each once its events are kept, or it is known why not.
 

@@ -74,7 +74,7 @@ class Server:
         self._changed = trio.Event()
         """Set when it is another pump's turn to accept."""
         if fast is not None:
-            self._sessions = Sessions(fast.sizes)
+            self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
             self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
         self._reactor: ReactorPump | None = None
 

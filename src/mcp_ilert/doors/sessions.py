@@ -32,8 +32,9 @@ class Sessions:
 
     stage: Stage
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, tell_overlong: Callable[[], None]) -> None:
         self.bounds = bounds
+        self._tell_overlong = tell_overlong
         self._calendar = Calendar() if HTTP1 else None
         self._budget = Budget() if HTTP2 else None
 
@@ -53,7 +54,7 @@ class Sessions:
 
     def lines(self, _first: bytes, _fd: int) -> Session:
         """For the port of lines."""
-        return LineSession(self.bounds)
+        return LineSession(self.bounds, self._tell_overlong)
 
     def turn(self) -> None:
         """Tell the time to the sessions that put it into their answers."""

@@ -55,8 +55,8 @@ class StreamPump:
             del self._carried[session]
             if not self._carried:
                 self._none.set()
-            session.receive(b"", [])  # it may have to tell others
             self.events.part(session)
+            session.receive(b"", [])  # it may have to tell others
 
     def touched(self, sessions: Sequence[Session]) -> None:
         """These have something to send."""
