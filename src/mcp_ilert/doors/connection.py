@@ -218,11 +218,11 @@ def socket_of(stream: Stream) -> trio.socket.SocketType:
 
 async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
     """Close as gently as the client needs it, within LINGER_SECONDS."""
+    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     with trio.move_on_after(LINGER_SECONDS):
         if client_may_send:
-            if isinstance(stream, trio.SocketStream):
-                await stream.send_eof()
-            while await stream.receive_some(RECEIVE_BYTES):
+            await transport.send_eof()
+            while await transport.receive_some(RECEIVE_BYTES):
                 pass
         await stream.aclose()
 

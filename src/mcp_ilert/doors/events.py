@@ -90,6 +90,8 @@ class EventsDoor:
         self._version = guard.version
         self._heads: dict[Session, Head] = {}
         """Of the TCP door's clients that have said who they are."""
+        self._sent_away: set[Session] = set()
+        """Of those that said it wrong: nothing more is taken of them."""
         self._overload = RequestError(
             503, "too much waits for the spool; nothing was kept", {"Retry-After": "1"}
         )
@@ -102,6 +104,7 @@ class EventsDoor:
     def part(self, session: Session) -> None:
         """The session's connection has ended."""
         self._heads.pop(session, None)
+        self._sent_away.discard(session)
 
     def tell_overlong(self) -> None:
         """A line was refused by its length alone."""
@@ -225,7 +228,7 @@ class EventsDoor:
         """Whether the line, of a client that has not said who it is, has been answered here."""
         session, stream, head, line = arrival
         token = _token(line)
-        if token is None and not self._guard.on:
+        if token is None and not self._guard.on and session not in self._sent_away:
             return False
         try:
             error = self._introduce(session, head, token)
@@ -234,12 +237,14 @@ class EventsDoor:
             else:
                 self._metrics.in_events.labels(door=TCP, result="unauthorized").inc()
                 _answer(session, stream, error, {})
-                session.go_away()
+                self._send_away(session)
         except Exception as bug:  # noqa: BLE001 - as above
             failed(session, bug)
         return True
 
     def _introduce(self, session: Session, head: Head, token: str | None) -> RequestError | None:
+        if session in self._sent_away:
+            return RequestError(401, "the token was not known")
         if token is None:
             return RequestError(401, 'the first line must be {"auth":"TOKEN"}')
         said = Head(head.door, head.content_type, BEARER + token.encode("utf-8", "surrogatepass"))
@@ -250,6 +255,12 @@ class EventsDoor:
         self._heads[session] = said
         return None
 
+    def _send_away(self, session: Session) -> None:
+        """Take nothing more of a client of the TCP door."""
+        self._heads.pop(session, None)
+        self._sent_away.add(session)
+        session.go_away()
+
     def _refuse(self, refused: Sequence[tuple[Arrival, RequestError]], failed: Failed) -> None:
         same: dict[int, Refusal] = {}
         for (session, stream, head, _), error in refused:
@@ -258,7 +269,7 @@ class EventsDoor:
             try:
                 _answer(session, stream, error, same)
                 if head.door == TCP:
-                    session.go_away()
+                    self._send_away(session)
             except Exception as bug:  # noqa: BLE001 - as above
                 failed(session, bug)
 
