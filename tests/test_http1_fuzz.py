@@ -147,6 +147,7 @@ BAD = [
     b"Expect: 100-continue",
     b"Upgrade: h2c",
     b"Connection: close, keep-alive",
+    b"Connection: closed",
     b"Connection: Keep-Alive",
     b"Connection:",
     b"connection: CLOSE",

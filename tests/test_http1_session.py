@@ -263,10 +263,14 @@ STRANGE = {
     "a host with a path": post().replace(b"Host: x", b"Host: a/b"),
     "a host with a user": post().replace(b"Host: x", b"Host: u@x"),
     "a host with a strange port": post().replace(b"Host: x", b"Host: x:99999"),
+    "a host of a dot": post().replace(b"Host: x", b"Host: ."),
+    "a host with an empty label": post().replace(b"Host: x", b"Host: a..b"),
+    "a host with a long label": post().replace(b"Host: x", b"Host: a." + b"b" * 64),
     "half an IPv6 host": post().replace(b"Host: x", b"Host: [::1"),
     "an expectation": post(extra=b"Expect: 100-continue\r\n"),
     "an upgrade": post(extra=b"Upgrade: h2c\r\n"),
-    "an unknown connection option": post(extra=b"Connection: keep-alive, x\r\n"),
+    "no connection option that we know": post(extra=b"Connection: closed\r\n"),
+    "two connection options": post(extra=b"Connection: keep-alive, x\r\n"),
     "an encoding": post(extra=b"Content-Encoding: gzip\r\n"),
     "two types": post(extra=b"Content-Type: application/json\r\n"),
     "two tokens": post(extra=b"Authorization: a\r\nAuthorization: b\r\n"),
@@ -315,6 +319,7 @@ def test_what_comes_after_something_unusual_is_left_to_others_too():
 
 USUAL = {
     "an IPv6 host": post().replace(b"Host: x", b"Host: [2001:db8::1]:8080"),
+    "a host with long labels": post().replace(b"Host: x", b"Host: " + (b"b" * 63 + b".") * 4),
     "a host with a port": post().replace(b"Host: x", b"hOsT:bridge-1.example.com:65535"),
     "identity": post(extra=b"Content-Encoding: Identity\r\n"),
     "an empty field": post(extra=b"X:\r\nY: \t \r\n"),
