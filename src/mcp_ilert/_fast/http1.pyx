@@ -229,6 +229,7 @@ cdef Found read_head(const char* head, Py_ssize_t size, Fields* fields) noexcept
         return STRANGE
     host.size = connection.size = encoding.size = coding.size = -1
     fields.length.size = fields.content_type.size = fields.authorization.size = -1
+    fields.length.at = 0
     fields.close = fields.chunked = False
     at = LINE_SIZE
     while at < size:
@@ -331,7 +332,6 @@ cdef class Http1Session:
     cdef Py_ssize_t run        # 202s to be sent after `ready`
     cdef list ready
     cdef bytes farewell        # the last answer, to a request that was never given out
-    cdef bint ended
     cdef bint going
     cdef readonly bint leaving
     cdef readonly bint closing
