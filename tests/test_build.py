@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "src")
-FAST = sorted(p.stem for p in (ROOT / "src/mcp_ilert/_fast").glob("*.py") if p.stem != "__init__")
+FOLDER = ROOT / "src/mcp_ilert/_fast"
+PLAIN = sorted(p.stem for p in FOLDER.glob("*.py") if p.stem != "__init__")
+FAST = sorted([*PLAIN, *(p.stem for p in FOLDER.glob("*.pyx"))])
 SUFFIX = str(sysconfig.get_config_var("EXT_SUFFIX"))
 HEADERS = Path(sysconfig.get_path("include")) / "Python.h"
 compiler = pytest.mark.skipif(
@@ -70,7 +72,7 @@ def test_a_pure_build_is_for_every_machine_and_holds_all_that_is_not_code(tree: 
     assert compiled(files) == []
     data = {
         str(p.relative_to(ROOT / "src"))
-        for pattern in ("*.py", "*.sql", "*.pxd", "py.typed")
+        for pattern in ("*.py", "*.sql", "*.pyx", "*.pxd", "*.pyi", "py.typed")
         for p in (ROOT / "src").rglob(pattern)
     }
     assert data <= files
@@ -84,7 +86,7 @@ def test_without_a_compiler_the_build_warns_and_goes_on_in_plain_python(tree: Pa
         assert f'building extension "mcp_ilert._fast.{name}" failed' in built.stdout
     _, files = contents(tree)
     assert compiled(files) == []
-    assert {f"mcp_ilert/_fast/{name}.py" for name in FAST} <= files
+    assert {f"mcp_ilert/_fast/{name}.py" for name in PLAIN} <= files
 
 
 def test_without_a_compiler_an_editable_build_goes_on_too(tree: Path) -> None:

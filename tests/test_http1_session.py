@@ -23,6 +23,10 @@ def post(body=BODY, extra=b"", length=None):
     )
 
 
+def chunked(chunks):
+    return b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+
+
 class Client:
     """A session, and what has come of it."""
 
@@ -106,7 +110,8 @@ def test_a_head_that_differs_in_its_length_alone_is_understood(first, second):
 
 
 @pytest.mark.parametrize(
-    "length", [b"014", b"+14", b"14 4", b"-1", b"0x0e", b"1_4", b"14,14", b"", b"99999999999"]
+    "length",
+    [b"014", b"+14", b"14 4", b"-1", b"0x0e", b"1_4", b"14,14", b"", b"99999999999", b"18446744073709551630"],
 )
 def test_after_a_plain_length_another_spelling_is_still_left_to_others(length):
     strange = post().replace(b"Content-Length: 14", b"Content-Length: " + length)
@@ -237,7 +242,20 @@ STRANGE = {
     "an empty line": b"\r\n" + post(),
     "no length": post().replace(b"Content-Length: 14\r\n", b""),
     "two lengths": post(extra=b"Content-Length: 14\r\n"),
-    "chunks": b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunks with an extension": chunked(b"5;a=b\r\n12345\r\n0\r\n\r\n"),
+    "chunks with trailers": chunked(b"5\r\n12345\r\n0\r\nX: a\r\n\r\n"),
+    "a chunk of no size": chunked(b"\r\n12345\r\n0\r\n\r\n"),
+    "a chunk of a strange size": chunked(b"g\r\n12345\r\n0\r\n\r\n"),
+    "a chunk with a sign": chunked(b"+5\r\n12345\r\n0\r\n\r\n"),
+    "a chunk of a hexadecimal prefix": chunked(b"0x5\r\n12345\r\n0\r\n\r\n"),
+    "a chunk of eight digits": chunked(b"00000005\r\n12345\r\n0\r\n\r\n"),
+    "a chunk with space": chunked(b"5 \r\n12345\r\n0\r\n\r\n"),
+    "a chunk with a bare newline": chunked(b"5\n12345\r\n0\r\n\r\n"),
+    "a chunk longer than its size": chunked(b"5\r\n123456\r\n0\r\n\r\n"),
+    "chunks beyond the bound": chunked(b"fffff\r\n%b\r\n2\r\n12\r\n0\r\n\r\n" % (b"x" * 0xFFFFF)),
+    "chunks so small that they are many": chunked(b"1\r\nx\r\n" * 349_526 + b"0\r\n\r\n"),
+    "chunks that are coded": chunked(b"0\r\n\r\n").replace(b"chunked", b"gzip, chunked"),
+    "chunks twice": post(extra=b"Transfer-Encoding: chunked\r\n" * 2).replace(b"Content-Length: 14\r\n", b""),
     "a length and chunks": post(extra=b"Transfer-Encoding: chunked\r\n"),
     "no host": post().replace(b"Host: x\r\n", b""),
     "two hosts": post(extra=b"Host: x\r\n"),
@@ -273,7 +291,10 @@ STRANGE = {
 def test_what_is_unusual_is_left_to_others_after_the_requests_before_it(strange, step):
     client = Client().send(post() * 2)
     whole = post() + strange
-    client.send(*(whole[at : at + step] for at in range(0, len(whole), step)))
+    cut = min(len(whole), 20_000)  # what is larger than that comes in one part then
+    client.send(
+        *(whole[at : min(at + step, cut)] for at in range(0, cut, step)), *filter(None, [whole[cut:]])
+    )
     assert client.bodies == [BODY] * 3
     assert client.session.leaving
     assert client.session.phase == Phase.IDLE
@@ -311,6 +332,26 @@ def test_what_is_usual_is_taken(usual):
     client = Client().send(usual + post(), usual)
     assert client.bodies == [usual.partition(b"\r\n\r\n")[2], BODY, usual.partition(b"\r\n\r\n")[2]]
     assert client.accept_all() == OK * 3
+
+
+@pytest.mark.parametrize("step", [1, 3, 1 << 20])
+def test_chunks_are_put_together(step):
+    body = bytes(range(256)) * 3
+    chunks = b"5\r\n%b\r\n00A\r\n%b\r\n2f1\r\n%b\r\n0\r\n\r\n" % (body[:5], body[5:15], body[15:])
+    whole = chunked(chunks) * 2 + chunked(b"000\r\n\r\n") + post() + chunked(chunks)
+    client = Client().send(*(whole[at : at + step] for at in range(0, len(whole), step)))
+    assert client.bodies == [body, body, b"", BODY, body]
+    assert client.session.held == 0
+    assert client.accept_all() == OK * 5
+
+
+@pytest.mark.parametrize("end", range(1, 16))
+def test_chunks_that_do_not_end_are_a_body_that_is_late(end):
+    chunks = b"5\r\n12345\r\n0\r\n\r\n"
+    client = Client().send(chunked(chunks[:-end]))
+    assert client.session.phase == Phase.BODY
+    client.session.expire()
+    assert client.session.output().startswith(b"HTTP/1.1 408 ")
 
 
 def test_a_value_stands_without_the_space_around_it():

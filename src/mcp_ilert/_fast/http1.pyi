@@ -1,20 +1,12 @@
 from mcp_ilert.wire import Arrival, Bounds, Headers, Phase
 
 class Calendar:
-    """The Date that answers bear; one for all sessions of a pump, which turns it."""
-
-    def __init__(self, now: float | None = None) -> None:
-        """Without a time, and until `turn` is called, answers bear no Date."""
-
-    def turn(self, now: float) -> None:
-        """It is `now`, in seconds of the wall clock; cheap within a second, so call it each round."""
+    def __init__(self, now: float | None = None) -> None: ...
+    def turn(self, now: float) -> None: ...
 
 class Http1Session:
-    """One connection's HTTP/1.1, as far as it is for events: a `wire.Session`."""
-
     closing: bool
     leaving: bool
-    """What comes now is not for us: read no more, send what is pending, then hand over `unread`."""
     def __init__(self, bounds: Bounds, calendar: Calendar | None = None) -> None: ...
     @property
     def pending(self) -> int: ...

@@ -1,17 +1,20 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """HTTP/1.1 for one request, `POST /events` in its common shape; everything else is left to others.
 
-A strict recogniser: it may refuse to recognise, never recognise wrongly. What it takes, h11 would take for the same
-request; what h11 refuses, it never takes. It leaves what is unusual, however valid: then the connection is somebody
-else's from that request's first byte on, after the requests before it are answered (`leaving`, `unread`). That goes
-for HTTP/2's preface too, so a pump looks for it before or after as it likes.
+A strict recogniser: it may refuse to recognise, never recognise wrongly. What it takes, h11 would take
+for the same request; what h11 refuses, it never takes. It leaves what is unusual, however valid: then
+the connection is somebody else's from that request's first byte on, once those before it are answered
+(`leaving`, `unread`). That goes for HTTP/2's preface too, so a pump looks for it before or after as it
+likes.
 
-Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value, CRLF; one
-Host; one Content-Length in plain digits; Connection, if at all, `keep-alive` or `close`; no Transfer-Encoding, no
-Upgrade, no Expect; no Content-Encoding but `identity`; nothing of these, nor of Content-Type and Authorization,
-twice. The decision does not depend on how the bytes were cut.
+Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value, CRLF;
+one Host; either one Content-Length in plain digits, or one Transfer-Encoding `chunked`, its chunks without
+extensions and trailers; Connection, if at all, `keep-alive` or `close`; no Upgrade, no Expect; no
+Content-Encoding but `identity`; nothing of these, nor of Content-Type and Authorization, twice. The decision
+does not depend on how the bytes were cut.
 
-Whatever is received is parsed at once, so a pump that reads no further while much is `pending` bounds it all.
+Whatever is received is parsed at once: a pump that reads no further while much is `pending` bounds it
+all. The shortest request is 51 bytes.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -27,6 +30,9 @@ cdef enum:
     MAX_FIELDS = 100
     SMALL = 4096  # bytes that a head's buffer grows to by doubling
     MAX_DIGITS = 10  # of a Content-Length; h11 takes 20, but no body that we take is so large
+    MAX_HEX = 7  # of a chunk's size
+    END_SIZE = 5  # of the bytes that end chunks: 0, CRLF, CRLF
+    WITH_CHUNKS = 2  # a chunked body may come in so many times the bytes of the largest body
 
 cdef enum Found:
     PARTIAL
@@ -50,7 +56,8 @@ cdef bytes LATE = (
 cdef tuple PROBLEM = ((b"content-type", b"application/problem+json"),)
 cdef tuple JSON = ((b"content-type", b"application/json"),)
 
-# Per byte, whether it may stand in a token (RFC 9110, 5.6.2), in a value (visible, space, tab, obs-text), in a host.
+# Per byte, whether it may stand in a token (RFC 9110, 5.6.2), in a value (visible, space, tab, obs-text),
+# in a host's name, in an IPv6 address.
 cdef unsigned char[256] IN_TOKEN
 cdef unsigned char[256] IN_VALUE
 cdef unsigned char[256] IN_NAME
@@ -81,6 +88,7 @@ cdef struct Fields:
     Slice content_type
     Slice authorization
     bint close
+    bint chunked
 
 
 cdef bint is_word(const char* value, Py_ssize_t size, const char* word, Py_ssize_t word_size) noexcept:
@@ -132,6 +140,19 @@ cdef long long read_length(const char* digits, Py_ssize_t size) noexcept:
     return number
 
 
+cdef int hex_digit(char digit) noexcept:
+    """Its value; -1 where it is none."""
+    if c"0" <= digit <= c"9":
+        return digit - c"0"
+    digit |= 0x20
+    return digit - c"a" + 10 if c"a" <= digit <= c"f" else -1
+
+
+cdef bint may_be_end(const char* data, Py_ssize_t size) noexcept:
+    """Whether it begins with CRLF, or with what is there of it."""
+    return (size < 1 or data[0] == c"\r") and (size < 2 or data[1] == c"\n")
+
+
 cdef bint has_newline(const char* data, Py_ssize_t size) noexcept:
     return memchr(data, c"\n", size) != NULL
 
@@ -145,7 +166,7 @@ cdef bint once(Slice* place, Py_ssize_t at, Py_ssize_t size) noexcept:
 
 
 cdef bint take_field(
-    const char* head, Fields* fields, Slice* host, Slice* connection, Slice* encoding,
+    const char* head, Fields* fields, Slice* host, Slice* connection, Slice* encoding, Slice* coding,
     Py_ssize_t at, Py_ssize_t colon, Py_ssize_t start, Py_ssize_t end,
 ) noexcept:
     """Note one field, `at`..`colon` its name and `start`..`end` its value; False where it is for others."""
@@ -177,20 +198,22 @@ cdef bint take_field(
         if strncasecmp(name, b"content-encoding", 16) == 0:
             return once(encoding, start, size) and is_word(value, size, b"identity", 8)
     elif name_size == 17:
-        return strncasecmp(name, b"transfer-encoding", 17) != 0
+        if strncasecmp(name, b"transfer-encoding", 17) == 0:
+            fields.chunked = is_word(value, size, b"chunked", 7)
+            return once(coding, start, size) and fields.chunked
     return True
 
 
 cdef Found read_head(const char* head, Py_ssize_t size, Fields* fields) noexcept:
     """Look at the bytes from a request's first on; `fields` is whole where the answer is COMPLETE."""
-    cdef Slice host, connection, encoding
+    cdef Slice host, connection, encoding, coding
     cdef const char* newline
     cdef Py_ssize_t at, colon, start, end, count = 0
     if memcmp(head, LINE, min(size, LINE_SIZE)) != 0:
         return STRANGE
-    host.size = connection.size = encoding.size = -1
+    host.size = connection.size = encoding.size = coding.size = -1
     fields.length.size = fields.content_type.size = fields.authorization.size = -1
-    fields.close = False
+    fields.close = fields.chunked = False
     at = LINE_SIZE
     while at < size:
         newline = <const char*>memchr(head + at, c"\n", size - at)
@@ -202,7 +225,7 @@ cdef Found read_head(const char* head, Py_ssize_t size, Fields* fields) noexcept
         end -= 1
         if end == at:
             fields.size = at + 2
-            return COMPLETE if host.size >= 0 and fields.length.size >= 0 else STRANGE
+            return COMPLETE if host.size >= 0 and (fields.length.size >= 0) != fields.chunked else STRANGE
         colon = at
         while IN_TOKEN[<unsigned char>head[colon]]:
             colon += 1  # ends at the CR at the latest
@@ -219,7 +242,7 @@ cdef Found read_head(const char* head, Py_ssize_t size, Fields* fields) noexcept
         count += 1
         if count > MAX_FIELDS:
             return STRANGE
-        if not take_field(head, fields, &host, &connection, &encoding, at, colon, start, end):
+        if not take_field(head, fields, &host, &connection, &encoding, &coding, at, colon, start, end):
             return STRANGE
         at = fields.size
     return PARTIAL
@@ -241,7 +264,10 @@ cdef bytes compose(int status, tuple headers, bytes body, bytes date, bint close
 
 
 cdef class Calendar:
-    """The Date that answers bear, and what follows from it; one for all sessions, turned by their pump."""
+    """The Date that answers bear, one for all sessions of a pump, which turns it.
+
+    Without a time, and until `turn` is called, answers bear none.
+    """
 
     cdef long long second
     cdef bytes date
@@ -250,12 +276,12 @@ cdef class Calendar:
     def __init__(self, now=None):
         self.second = -1
         self.date = b""
-        if now is None:
-            self.accepted = compose(202, JSON, ACCEPTED_BODY, b"", False)
-        else:
+        self.accepted = compose(202, JSON, ACCEPTED_BODY, b"", False)
+        if now is not None:
             self.turn(now)
 
-    cpdef turn(self, double now):
+    def turn(self, double now):
+        """It is `now`, in seconds of the wall clock; cheap within a second, so it may be told each round."""
         cdef long long second = <long long>now
         if second == self.second:
             return
@@ -265,13 +291,20 @@ cdef class Calendar:
 
 
 cdef class Http1Session:
+    """One connection, as far as it is for events: a `wire.Session`.
+
+    `leaving` tells that what comes now is not: read no more, send what is pending, then hand over `unread`.
+    """
+
     cdef object bounds
     cdef Calendar calendar
     cdef char* kept            # bytes of a request that is not complete, or that is for others
     cdef Py_ssize_t kept_size
     cdef Py_ssize_t kept_room
     cdef Py_ssize_t searched   # so much of a head was looked at, and is not all of it
-    cdef Py_ssize_t needed     # bytes of the request whose head is known, 0 while none is
+    cdef Py_ssize_t needed     # bytes that the request whose head is known has at least; 0: none is known
+    cdef Py_ssize_t chunk      # where its next chunk begins
+    cdef Py_ssize_t chunked    # bytes in the chunks before that
     cdef bytes last_head       # the head last read, as it came
     cdef Py_ssize_t tail_size  # what stands in it after the digits of its Content-Length
     cdef Fields fields         # what the present head says
@@ -352,6 +385,7 @@ cdef class Http1Session:
         cdef Py_ssize_t max_body = self.bounds.body_bytes
         cdef Py_ssize_t start
         cdef Found found
+        cdef bytes body
         while at < size:
             if self.needed == 0:
                 found = self._read_head(data + at, size - at, max_head, max_body)
@@ -363,10 +397,18 @@ cdef class Http1Session:
             if size - at < self.needed:
                 return at
             start = at + self.fields.size
+            if self.fields.chunked:
+                found = self._read_chunks(data + at, size - at, max_body)
+                if found == STRANGE:
+                    self.leaving = True
+                    return at
+                if found == PARTIAL:
+                    return at
+                body = unchunked(data + start, self.chunked)
+            else:
+                body = PyBytes_FromStringAndSize(data + start, self.needed - self.fields.size)
             at += self.needed
-            arrivals.append(
-                (self, self.next, self.head, PyBytes_FromStringAndSize(data + start, at - start))
-            )
+            arrivals.append((self, self.next, self.head, body))
             self.next += 1
             self.needed = 0
             self.searched = 0
@@ -392,11 +434,50 @@ cdef class Http1Session:
             if found == STRANGE:
                 return STRANGE
             self._learn(data, &fields)
-            length = read_length(data + fields.length.at, fields.length.size)
+            length = 0 if fields.chunked else read_length(data + fields.length.at, fields.length.size)
         if self.fields.size > max_head or length > max_body:
             return STRANGE
         self.needed = self.fields.size + length
+        if self.fields.chunked:
+            self.chunk = self.needed
+            self.chunked = 0
+            self.needed += END_SIZE
         return COMPLETE
+
+    cdef Found _read_chunks(self, const char* data, Py_ssize_t size, Py_ssize_t max_body) noexcept:
+        """Go on at `chunk`; where the body is COMPLETE, `needed` is where it ends.
+
+        What is asked for with `needed` depends on the bytes before it alone, not on how they came.
+        """
+        cdef Py_ssize_t at, length
+        while size >= self.needed:
+            at = self.chunk
+            length = 0
+            while at < size and at - self.chunk < MAX_HEX and hex_digit(data[at]) >= 0:
+                length = 16 * length + hex_digit(data[at])
+                at += 1
+            if at == self.chunk or not may_be_end(data + at, size - at):
+                return STRANGE
+            if size - at < 2:
+                self.needed = size + 1
+                return PARTIAL
+            at += 2
+            if length == 0:
+                self.needed = at + 2
+                if not may_be_end(data + at, size - at):
+                    return STRANGE  # trailers
+                return COMPLETE if size >= self.needed else PARTIAL
+            if self.chunked + length > max_body or at - self.fields.size > WITH_CHUNKS * max_body:
+                return STRANGE
+            self.needed = at + length + 2
+            if size < self.needed:
+                return PARTIAL
+            if not may_be_end(data + at + length, 2):
+                return STRANGE
+            self.chunk = self.needed
+            self.chunked += length
+            self.needed += END_SIZE
+        return PARTIAL
 
     cdef long long _as_before(self, const char* data, Py_ssize_t size) noexcept:
         """The Content-Length, where the head is the last one but for that; -1 where it is not."""
@@ -406,6 +487,10 @@ cdef class Http1Session:
         cdef Py_ssize_t after = self.tail_size
         cdef Py_ssize_t end = before
         cdef long long length
+        if self.fields.chunked:
+            if last_size == 0 or size < last_size or memcmp(data, last, last_size) != 0:
+                return -1
+            return 0
         if last_size == 0 or size <= before or memcmp(data, last, before) != 0:
             return -1
         while end < size and c"0" <= data[end] <= c"9":
@@ -430,9 +515,14 @@ cdef class Http1Session:
     cdef _keep(self, const char* data, Py_ssize_t size):
         cdef Py_ssize_t room = self.kept_size + size
         if room > self.kept_room:  # a body grows by doubling, so that small parts cost no copy each
-            self._resize(max(room, min(2 * self.kept_room, self.needed if self.needed else SMALL)))
+            self._resize(max(room, self._grown()))
         memcpy(self.kept + self.kept_size, data, size)
         self.kept_size += size
+
+    cdef Py_ssize_t _grown(self) noexcept:
+        if self.needed == 0:
+            return min(2 * self.kept_room, SMALL)
+        return 2 * self.kept_room if self.fields.chunked else min(2 * self.kept_room, self.needed)
 
     cdef _resize(self, Py_ssize_t room):
         cdef char* moved = <char*>realloc(self.kept, room)
@@ -538,3 +628,20 @@ cdef object slice_of(const char* data, Slice place):
     if place.size < 0:
         return None
     return PyBytes_FromStringAndSize(data + place.at, place.size)
+
+
+cdef bytes unchunked(const char* data, Py_ssize_t size):
+    """The `size` bytes in these chunks, which have been looked at."""
+    cdef bytes body = PyBytes_FromStringAndSize(NULL, size)
+    cdef char* to = PyBytes_AS_STRING(body)
+    cdef Py_ssize_t length
+    while size:
+        length = 0
+        while data[0] != c"\r":
+            length = 16 * length + hex_digit(data[0])
+            data += 1
+        memcpy(to, data + 2, length)
+        data += length + 4
+        to += length
+        size -= length
+    return body
