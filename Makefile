@@ -11,7 +11,8 @@ AUDITED ?= lock/run.txt
 FAST := src/mcp_ilert/_fast
 # A test need not say what types it has; what it does say, and what it does, is checked all the same.
 UNTYPED := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
-FAST_MODULES := $(filter-out __init__,$(basename $(notdir $(wildcard $(FAST)/*.py $(FAST)/*.pyx))))
+# Of `http2` wheels/nghttp2.sh tells.
+FAST_MODULES := $(filter-out __init__ http2,$(basename $(notdir $(wildcard $(FAST)/*.py $(FAST)/*.pyx))))
 
 # What is tried by make sanitize: by what, and with what tests.
 SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
@@ -45,6 +46,7 @@ $(VENV)/.dev.stamp: $(VENV)/.run.stamp lock/dev.txt
 # What was compiled from older source goes first: it would win the import and hide the edit.
 $(VENV)/.built.stamp: $(VENV)/.run.stamp pyproject.toml setup.py $(wildcard $(FAST)/*.py $(FAST)/*.pyx $(FAST)/*.pxd)
 	@rm -f $(FAST)/*.so
+	@sh wheels/nghttp2.sh
 	@$(PIP) install --no-build-isolation --no-deps -e .
 	@for m in $(FAST_MODULES); do ls $(FAST)/$$m.*.so >/dev/null 2>&1 || echo "mcp-ilert: warning: _fast/$$m is not compiled (no C compiler or no Python headers); all works the same, but slower" >&2; done
 	@touch $@

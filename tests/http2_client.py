@@ -6,9 +6,10 @@ import h2.config
 import h2.connection
 import h2.events
 import h2.settings
+import hpack
 import msgspec
 import pytest
-from hyperframe.frame import Frame
+from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from mcp_ilert.wire import Arrival, Bounds
 
@@ -22,6 +23,7 @@ POST = [
     (b"content-type", b"application/json"),
 ]
 GET = [(b":method", b"GET"), (b":scheme", b"http"), (b":authority", b"bridge"), (b":path", b"/healthz")]
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SettingsFrame(0).serialize()
 
 
 class Answer(msgspec.Struct):
@@ -162,3 +164,43 @@ class Client:
     @property
     def bodies(self) -> list[bytes]:
         return [body for _, _, _, body in self.arrivals]
+
+
+class Attacker:
+    """A client that sends frames as they are, and reads what comes back frame by frame."""
+
+    def __init__(self, *, foreign=None, budget=None, settings=None, knows: bool = True):
+        self.session = http2.Http2Session(Bounds(), foreign, budget)
+        self.arrivals: list[Arrival] = []
+        self.frames: list[Frame] = []
+        self.next = 1
+        self.encoder = hpack.Encoder()
+        self.send(PREFACE, SettingsFrame(0, settings or {}))
+        if knows:  # what we have set
+            self.send(SettingsFrame(0, flags=["ACK"]))
+
+    def send(self, *frames: Frame | bytes) -> None:
+        data = b"".join(one if isinstance(one, bytes) else one.serialize() for one in frames)
+        self.session.receive(data, self.arrivals)
+        self.read()
+
+    def read(self) -> None:
+        data = memoryview(self.session.output())
+        while data:
+            frame, size = Frame.parse_frame_header(data[:9])
+            frame.parse_body(data[9 : 9 + size])
+            self.frames.append(frame)
+            data = data[9 + size :]
+
+    def head(self, headers=POST, *, end: bool = True, stream: int | None = None) -> HeadersFrame:
+        flags = ["END_HEADERS", *(["END_STREAM"] if end else [])]
+        if stream is None:
+            stream, self.next = self.next, self.next + 2
+        return HeadersFrame(stream, self.encoder.encode(headers), flags=flags)
+
+    @property
+    def goaway(self) -> int | None:
+        return next((int(one.error_code) for one in self.frames if type(one).__name__ == "GoAwayFrame"), None)
+
+    def resets(self) -> list[tuple[int, int]]:
+        return [(one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)]

@@ -127,6 +127,7 @@ class _Stream:
         self._drained = trio.Event()
         self._over = False
         """The answer is complete, or nobody waits for it any more."""
+        self._websocket = False
         self._feeding = trio.CancelScope()
         self._nursery: trio.Nursery
 
@@ -158,7 +159,8 @@ class _Stream:
     async def _feed(self, headers: RawHeaders) -> None:
         pseudo = dict(headers)
         method = pseudo[b":method"].decode("ascii").upper()
-        protocol = self._protocol(WSStream if method == "CONNECT" else HTTPStream)
+        self._websocket = method == "CONNECT"
+        protocol = self._protocol(WSStream if self._websocket else HTTPStream)
         request = Request(
             stream_id=self.number,
             headers=filter_pseudo_headers(headers),
@@ -239,6 +241,15 @@ class _Stream:
             self._session.send(self.number, b"", end=True)
             self._flush()
         elif isinstance(event, StreamClosed):
+            self._close()
+
+    def _close(self) -> None:
+        """Hypercorn is done with the stream: a websocket has closed, or an app has left its answer."""
+        if self._websocket:
+            self._session.send(self.number, b"", end=True)
+            self._flush()
+            self.put(StreamClosed(self.number))
+        else:
             self.give_up()
 
     async def _send_body(self, data: bytes) -> None:
