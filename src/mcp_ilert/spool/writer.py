@@ -105,7 +105,7 @@ class Writer:
 
     def _run(self, jobs: list[Job]) -> None:
         self._store.engine.history.muted = self._scarce()
-        while self._store.engine.counts().inbox > LAG_EVENTS:
+        while self._store.engine.tail.events > LAG_EVENTS:
             self._transact([])
         self._admit(jobs)
         try:
@@ -159,10 +159,10 @@ class Writer:
 
         def work(engine: Engine) -> None:
             now_ms = self._now_ms()
-            if engine.tail and (not entries or engine.counts().inbox > LAG_EVENTS // 2):
-                engine.fold(FOLD_SLICE, now_ms)
+            if engine.tail and not entries:
+                engine.fold(now_ms)
             if entries:
-                self._accept(engine, entries, now_ms)
+                engine.accept(entries, now_ms, fold=len(entries) <= DIRECT_FOLD)
             results.extend((job, job.work(engine)) for job in jobs if job.work is not None)
             engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
@@ -170,14 +170,6 @@ class Writer:
         self._store.transact(work)
         for job, result in results:
             job.result = result
-
-    def _accept(self, engine: Engine, entries: list[Entry], now_ms: int) -> None:
-        few = len(entries) <= DIRECT_FOLD
-        critical = any(e.severity is Severity.CRITICAL for e in entries)
-        if critical and engine.tail:
-            while engine.tail:
-                engine.fold(FOLD_SLICE, now_ms)
-        engine.accept(entries, now_ms, fold=few or critical)
 
     def _prune(self, engine: Engine, now_ms: int) -> None:
         """Now and then, forget a slice of what is over; a clock that was set back only delays the next time."""
