@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
-from mcp_ilert._fast.folding import group, sift
+from mcp_ilert._fast.folding import group
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
@@ -22,8 +22,9 @@ from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
 from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
-from mcp_ilert.spool.tail import Tail
+from mcp_ilert.spool.tail import Batch, Tail
 
+ENCODE = msgspec.msgpack.Encoder().encode
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
 RECOVER_SLICE = 500
@@ -102,37 +103,48 @@ class Engine:
 
         With `fold` all of them are, where nothing is before them.
         """
-        kept: list[Entry] = []
-        critical: set[str] = set()
-        size = sift(entries, kept, critical)
-        self._terms["accepted"] += len(entries)
-        self._terms["dropped_by_route"] += len(entries) - len(kept)
-        self._terms["pending"] += len(kept)
+        batch = Batch(entries)
+        self._count_batch(batch)
         if fold and not self.tail:
             groups: dict[str, list[Entry]] = {}
-            group(kept, groups)
+            group(batch.kept, groups)
             self._folder.fold(groups, now_ms)
             return
-        if critical:
-            kept = self._fold_critical(kept, critical, now_ms)
+        kept = self._fold_critical(batch, now_ms) if batch.critical else batch.kept
         if kept:
-            self._append(kept, size)
+            self.shelf.append(self._follow(kept, batch.bytes), len(kept), ENCODE(kept))
 
-    def _append(self, entries: Sequence[Entry], size: int) -> None:
+    def append(self, batch: Batch) -> None:
+        """Accept entries of which none is critical, as a transaction of its own that does nothing else."""
+        self._count_batch(batch)
+        if batch.kept:
+            seq = self._follow(batch.kept, batch.bytes)
+            self.shelf.append_alone(seq, len(batch.kept), ENCODE(batch.kept), self.counts())
+        else:
+            self.shelf.save_ledger(self.counts())
+
+    def _count_batch(self, batch: Batch) -> None:
+        self._terms["accepted"] += batch.events
+        self._terms["dropped_by_route"] += batch.events - len(batch.kept)
+        self._terms["pending"] += len(batch.kept)
+
+    def _follow(self, entries: Sequence[Entry], size: int) -> int:
+        """Put the entries at the end of the tail; returns their row in the inbox."""
         self._seq += 1
-        self.shelf.append(self._seq, len(entries), msgspec.msgpack.encode(entries))
         self.tail.append(self._seq, entries, size)
         self._terms["inbox"] = self.tail.events
+        return self._seq
 
-    def _fold_critical(self, entries: Sequence[Entry], keys: set[str], now_ms: int) -> list[Entry]:
-        """Fold what is of these keys, in the tail and in the entries; returns the other entries."""
+    def _fold_critical(self, batch: Batch, now_ms: int) -> list[Entry]:
+        """Fold what is of the critical entries' keys, in the tail and in the batch; returns the other entries."""
+        keys = batch.critical
         groups: dict[str, list[Entry]] = {key: [] for key in keys}
         for taken, rows in self.tail.take(keys):
             self.shelf.fold_ahead(rows, tuple(taken))
             for key, earlier in taken.items():
                 groups[key] += earlier
         others: list[Entry] = []
-        for entry in entries:
+        for entry in batch.kept:
             key = entry.key.lower()
             (groups[key] if key in keys else others).append(entry)
         self._terms["inbox"] = self.tail.events

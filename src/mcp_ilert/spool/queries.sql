@@ -28,6 +28,12 @@ SELECT seq, entries FROM inbox WHERE seq > ? ORDER BY seq;
 -- name: inbox_add
 INSERT INTO inbox (seq, events, entries) VALUES (?, ?, ?);
 
+-- By the view of connection.sql.
+-- name: append_alone
+INSERT INTO append_alone (seq, events, entries, accepted, fanned_out, delivered, coalesced, cancelled, digested,
+       dropped_by_route, dropped_by_operator, dead, pending, lanes, undigested)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: inbox_trim
 DELETE FROM inbox WHERE seq <= ?;
 

@@ -54,6 +54,9 @@ class Shelf(Protocol):
 
     def inbox(self) -> Iterable[tuple[int, bytes]]: ...
     def append(self, seq: int, events: int, blob: bytes) -> None: ...
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:
+        """A row of the inbox and the ledger with it, as a transaction of its own."""
+
     def trim(self, seq: int) -> None:
         """Forget the rows up to this one, and what was folded ahead of them."""
 

@@ -57,6 +57,10 @@ class MemoryShelf:
     def append(self, seq: int, events: int, blob: bytes) -> None:  # noqa: ARG002 - the port counts events
         self._inbox[seq] = blob
 
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:  # noqa: ARG002 - as above
+        self._inbox[seq] = blob
+        self._counts = counts
+
     def trim(self, seq: int) -> None:
         self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
         self._ahead = [(s, keys) for s, keys in self._ahead if s > seq]

@@ -84,6 +84,7 @@ def connect(path: Path | str) -> apsw.Connection:
         ):
             connection.execute(f"PRAGMA {pragma}")
         migrate(connection, path)
+        connection.execute((files(__package__) / "connection.sql").read_text("utf-8"))
     except BaseException:
         connection.close()
         raise
@@ -175,6 +176,9 @@ class SqliteShelf:
 
     def append(self, seq: int, events: int, blob: bytes) -> None:
         self._one("inbox_add", seq, events, blob)
+
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:
+        self._one("append_alone", seq, events, blob, *(getattr(counts, term) for term in LEDGER))
 
     def trim(self, seq: int) -> None:
         self._one("inbox_trim", seq)

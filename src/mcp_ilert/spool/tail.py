@@ -7,12 +7,24 @@ its turn is in no slice.
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
-from mcp_ilert._fast.folding import group
+from mcp_ilert._fast.folding import group, sift
 from mcp_ilert.events import Entry
 
 SLICE_EVENTS = 16_384
 SLICE_KEYS = 4_096
 SLICE_BYTES = 8 * 1024 * 1024
+
+
+class Batch:
+    """Entries that are accepted together, without those that a route drops."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.events = len(entries)
+        """The dropped ones included."""
+        self.kept: list[Entry] = []
+        self.critical: set[str] = set()
+        """The lower-cased keys of critical entries."""
+        self.bytes = sift(entries, self.kept, self.critical)
 
 
 class Slice:
