@@ -1,5 +1,7 @@
 """The accepting half without sockets: one commit a request, all or nothing, and what is told of it."""
 
+from typing import Any
+
 import pytest
 import structlog.testing
 import trio
@@ -16,6 +18,7 @@ from mcp_ilert.errors import (
     TooLargeError,
     UnavailableError,
 )
+from mcp_ilert.events import Entry
 from mcp_ilert.intake import (
     ACCEPTED,
     AllRejectedError,
@@ -180,7 +183,7 @@ async def test_new_limits_and_rules_hold_from_the_next_request_on():
 
 def offered(world, *requests, allows=None, door="tcp"):
     """What is answered to bodies of these dialects, once it is."""
-    told = []
+    told: list[Any] = []
     terms = {dialect: Terms(door, dialect, allows) for dialect in Dialect}
     world.intake.offer([body for _, body in requests], [terms[d] for d, _ in requests], told.append)
     return told
@@ -238,7 +241,7 @@ def test_sources_are_allowed_or_not_in_an_offer_too():
 
 def test_what_is_recorded_is_what_was_committed():
     world = World()
-    recorded = []
+    recorded: list[Entry] = []
     world.intake.taken = recorded.extend
     gate = world.spool.shut()
     told = offered(world, (JSON, BODY), (LINES, BODY + b"\n" + BODY))

@@ -74,6 +74,7 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
 
 
 NEWER_THAN_1 = (
+    "DROP TABLE ahead",
     "DROP INDEX lane_dead",
     "DROP TABLE history",
     "DROP INDEX lane_digest",

@@ -12,6 +12,7 @@ from mcp_ilert.config import Mapping, Match, RouteSettings, Settings
 from mcp_ilert.decode.native import DECODE, check
 from mcp_ilert.decode.text import check_text, is_sound
 from mcp_ilert.errors import McpIlertError
+from mcp_ilert.events import Entry
 from mcp_ilert.mapping import Mapper
 
 MOST = 2_000
@@ -36,6 +37,7 @@ def takers(taking):
     for settings in SETTINGS:
         mapper = Mapper(settings)
         own = mapper.taker(DECODE, is_sound)
+        assert own is not None
         yield mapper, taking.Taker(own.table, DECODE, is_sound, own.targets, own.plain_key)
 
 
@@ -110,7 +112,7 @@ def test_what_is_usual_is_taken_at_once(taking, payload):
 
 def test_of_many_those_before_the_first_that_needs_care_are_taken(taking):
     _, taker = next(takers(taking))
-    entries = []
+    entries: list[Entry] = []
     payloads = [BODY, BODY, b"{}", BODY, object()]
     assert taker.each(payloads, 0, MOST, 7, None, entries) == 2
     assert taker.each(payloads, 3, MOST, 7, None, entries) == 4

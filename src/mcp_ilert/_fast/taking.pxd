@@ -28,16 +28,23 @@ cdef class Taker:
 
 cdef bint plain_details(bytes raw) except -1
 
+
 @cython.locals(size=Py_ssize_t, index=Py_ssize_t, char=Py_UCS4, pattern=Py_UCS4)
 cpdef bint plain_time(str text) except -1
+
 
 @cython.locals(minute=Py_UCS4, digit=Py_UCS4)
 cdef bint plain_zone(str text, Py_ssize_t index, Py_ssize_t size) except -1
 
-cdef bint in_range(Py_UCS4 tens, Py_UCS4 ones, Py_UCS4 least_tens, Py_UCS4 least, Py_UCS4 most_tens, Py_UCS4 most) except -1
+
+cdef bint in_range(
+    Py_UCS4 tens, Py_UCS4 ones, Py_UCS4 least_tens, Py_UCS4 least, Py_UCS4 most_tens, Py_UCS4 most
+) except -1
+
 
 @cython.locals(tens=Py_UCS4, ones=Py_UCS4, month=Py_UCS4)
 cdef bint plain_day(str text) except -1
+
 
 @cython.locals(payload=bytes)
 cpdef bint shallow(list payloads, Py_ssize_t most) except -1

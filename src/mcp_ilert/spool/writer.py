@@ -17,13 +17,18 @@ from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableE
 from mcp_ilert.events import Counts, Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
+from mcp_ilert.spool.tail import Batch
 
 DIRECT_FOLD = 32
 """So many events, and no more, are folded in the transaction that accepts them."""
-FOLD_SLICE = 512
-LAG_EVENTS = 8_192
-"""Beyond so many events in the inbox, folding goes before accepting."""
+QUICK_FOLD = 512
+"""So many events that wait, and no more, are folded before a lease or a settlement."""
+LAG_EVENTS = 65_536
+LAG_BYTES = 16 * 1024 * 1024
+"""Beyond so much in the inbox, in events or bytes of their texts, folding goes before accepting."""
 MAX_JOBS = 4_096
+MAX_EVENTS = 16_384
+"""Of a batch; one offer may have more."""
 PRUNE_EVERY_MS = 10_000
 
 
@@ -87,8 +92,28 @@ class Writer:
         """Whether the inbox holds something to be folded, or a digest has members to give back."""
         return bool(self._store.engine.tail) or self._store.engine.digests.busy
 
-    def run(self, jobs: list[Job]) -> News:
-        """Commit a batch; each job then has its result or its error."""
+    def run(self, jobs: list[Job]) -> Iterator[News]:
+        """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
+
+        Folding goes before accepting where too much waits, and takes turns with it where much does; leases and
+        settlements wait for neither.
+        """
+        works = [job for job in jobs if job.work is not None]
+        if works and len(works) < len(jobs) and self._lags(1):
+            yield self._batch(works)
+            jobs = [job for job in jobs if job.work is None]
+        while jobs and self._lags(1) and not works:
+            yield self._batch([])
+        yield self._batch(jobs)
+        if jobs and self._lags(2):
+            yield self._batch([])
+
+    def _lags(self, parts: int) -> bool:
+        """Whether more waits to be folded than the bound, or than one of so many parts of it."""
+        tail = self._store.engine.tail
+        return tail.events > LAG_EVENTS // parts or tail.bytes > LAG_BYTES // parts
+
+    def _batch(self, jobs: list[Job]) -> News:
         started = time.monotonic()
         fatal: StartError | None = None
         try:
@@ -104,10 +129,9 @@ class Writer:
         return news
 
     def _run(self, jobs: list[Job]) -> None:
-        self._store.engine.history.muted = self._scarce()
-        while self._store.engine.counts().inbox > LAG_EVENTS:
-            self._transact([])
-        self._admit(jobs)
+        scarce = self._scarce()
+        self._store.engine.history.muted = scarce
+        self._admit(jobs, scarce=scarce)
         try:
             self._transact(jobs)
         except FullError:
@@ -154,30 +178,29 @@ class Writer:
             job.error = error
 
     def _transact(self, jobs: list[Job]) -> None:
+        now_ms = self._now_ms()
         entries = [e for job in jobs for taken in job.taken() for e in taken]
+        batch = Batch(entries)
+        works = [job for job in jobs if job.work is not None]
+        engine = self._store.engine
+        direct = batch.events <= DIRECT_FOLD and not engine.tail
+        if batch.events and not (works or direct or batch.critical or engine.digests.busy):
+            self._store.append(batch)
+            return
         results: list[tuple[Job, object]] = []
 
         def work(engine: Engine) -> None:
-            now_ms = self._now_ms()
-            if engine.tail and (not entries or engine.counts().inbox > LAG_EVENTS // 2):
-                engine.fold(FOLD_SLICE, now_ms)
-            if entries:
-                self._accept(engine, entries, now_ms)
-            results.extend((job, job.work(engine)) for job in jobs if job.work is not None)
+            if batch.events:
+                engine.accept(entries, now_ms, fold=direct)
+            elif not works or engine.tail.events <= QUICK_FOLD:
+                engine.fold(now_ms)
+            results.extend((job, job.work(engine)) for job in works if job.work is not None)
             engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
 
         self._store.transact(work)
         for job, result in results:
             job.result = result
-
-    def _accept(self, engine: Engine, entries: list[Entry], now_ms: int) -> None:
-        few = len(entries) <= DIRECT_FOLD
-        critical = any(e.severity is Severity.CRITICAL for e in entries)
-        if critical and engine.tail:
-            while engine.tail:
-                engine.fold(FOLD_SLICE, now_ms)
-        engine.accept(entries, now_ms, fold=few or critical)
 
     def _prune(self, engine: Engine, now_ms: int) -> None:
         """Now and then, forget a slice of what is over; a clock that was set back only delays the next time."""
@@ -192,13 +215,13 @@ class Writer:
 
     # Admission ------------------------------------------------------------------------------------------------
 
-    def _admit(self, jobs: list[Job]) -> None:
+    def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
         """Refuse the requests for which there is no room; all or nothing of each."""
         arriving = sum(len(entries) for job in jobs for entries in job.puts)
         if not arriving:
             return
         rules, counts = self._store.engine.rules, self._store.engine.counts()
-        if self._scarce():
+        if scarce:
             why = "the disk has less free room than spool.min_free_bytes"
             for job in jobs:
                 job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
@@ -232,9 +255,11 @@ class InlineRunner:
 
     def submit(self, job: Job) -> None:
         """Run the job, and fold what it left."""
-        self._tell(self._writer.run([job]))
+        for news in self._writer.run([job]):
+            self._tell(news)
         while self._writer.busy:
-            self._tell(self._writer.run([]))
+            for news in self._writer.run([]):
+                self._tell(news)
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -264,19 +289,21 @@ class ThreadRunner:
         going = True
         while going:
             jobs, going = self._take()
-            news = self._writer.run(jobs)
-            self._trio.run_sync_soon(self._tell, news)
-            if news.fatal is not None:
-                return
+            for news in self._writer.run(jobs):
+                self._trio.run_sync_soon(self._tell, news)
+                if news.fatal is not None:
+                    return
 
     def _take(self) -> tuple[list[Job], bool]:
         """All that is queued; waits for the first where there is nothing to fold."""
         jobs: list[Job] = []
+        events = 0
         try:
             job = self._jobs.get(block=not self._writer.busy)
             while job is not None:
                 jobs.append(job)
-                if len(jobs) >= MAX_JOBS:
+                events += sum(map(len, job.puts))
+                if len(jobs) >= MAX_JOBS or events >= MAX_EVENTS:
                     return jobs, True
                 job = self._jobs.get_nowait()
         except queue.Empty:
