@@ -170,7 +170,7 @@ async def test_http_1_0_is_served(bridge, wire):
         (HEAD + b"Content-Length: x\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 70_000, 431),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n", 400),
     ],
 )
 async def test_what_is_no_http_is_answered_by_a_problem_and_closed(bridge, wire, request_bytes, status):
