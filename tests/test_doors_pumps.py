@@ -82,11 +82,13 @@ async def test_who_reads_slowly_gets_every_answer_in_order(bridge):
 
 
 async def test_who_takes_nothing_is_let_go(open_bridge):
-    async with open_bridge(deadlines=Deadlines(send=0.2)) as bridge:
-        async with dial(bridge.port, receive_bytes=2_048) as stream:
-            with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(20):
-                while True:
-                    await stream.send_all(post() * 100)
+    async with (
+        open_bridge(deadlines=Deadlines(send=0.2)) as bridge,
+        dial(bridge.port, receive_bytes=2_048) as stream,
+    ):
+        with contextlib.suppress(trio.BrokenResourceError), trio.fail_after(20):
+            while True:
+                await stream.send_all(post() * 100)
 
 
 async def test_a_flood_starves_nobody(bridge):

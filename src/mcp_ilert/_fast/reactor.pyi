@@ -19,8 +19,10 @@ class Listener:
 
     fd: int
     def __init__(self, fd: int, begin: Callable[[bytes, int], Session | None], full: bytes) -> None:
-        """`begin(first, fd)` gives a session for a connection that begins with these bytes, None where it is none
-        for a session, NotImplemented where that takes more bytes. `full` is said to who is turned away.
+        """`begin(first, fd)` gives a session for a connection that begins with these bytes.
+
+        It gives None where it is none for a session, NotImplemented where to know takes more bytes. Who is turned
+        away is told `full`.
         """
 
 class Reactor:
@@ -61,7 +63,7 @@ class Reactor:
     def expire(self, now: float) -> None:
         """Look at the deadlines that are due."""
 
-    def go_away(self, now: float, firm: bool) -> None:  # noqa: FBT001 - as compiled
+    def go_away(self, now: float, firm: bool) -> None:
         """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`."""
 
     def end(self) -> None:
