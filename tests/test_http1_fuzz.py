@@ -217,6 +217,9 @@ def shapes() -> Iterator[bytes]:
         for field in BAD + GOOD:
             for fields in [field, host, length], [host, length, field], [host, field], [field, length]:
                 yield b"\r\n".join([LINES[0], *fields, b"", body])
+    for field in BAD + GOOD:
+        for fields in [field, host, coded], [host, coded, field], [coded, field]:
+            yield b"\r\n".join([LINES[0], *fields, b"", CHUNKS[0] + b"0\r\n\r\n"])
     for chunk in CHUNKS:
         for chunks in [chunk], [chunk, b"0\r\n\r\n"], [CHUNKS[0], chunk, b"0\r\n\r\n"]:
             yield b"\r\n".join([LINES[0], host, coded, b"", b"".join(chunks)])
