@@ -9,7 +9,7 @@ import h2.settings
 import hpack
 import msgspec
 import pytest
-from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from mcp_ilert.wire import Arrival, Bounds
 
@@ -69,7 +69,9 @@ class Foreign:
 class Client:
     """One connection. `talk` carries bytes both ways until neither side has any."""
 
-    def __init__(self, *, bounds: Bounds | None = None, foreign: Any = None, budget: Any = None, settings=None):
+    def __init__(
+        self, *, bounds: Bounds | None = None, foreign: Any = None, budget: Any = None, settings=None
+    ):
         self.session = http2.Http2Session(bounds or Bounds(), foreign, budget)
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
@@ -198,7 +200,9 @@ class Attacker:
 
     @property
     def goaway(self) -> int | None:
-        return next((int(one.error_code) for one in self.frames if type(one).__name__ == "GoAwayFrame"), None)
+        return next((int(one.error_code) for one in self.frames if isinstance(one, GoAwayFrame)), None)
 
     def resets(self) -> list[tuple[int, int]]:
-        return [(one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)]
+        return [
+            (one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)
+        ]

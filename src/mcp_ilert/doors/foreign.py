@@ -213,7 +213,13 @@ class _Stream:
         async def run() -> None:
             try:
                 await _handle(
-                    app, config, scope, from_client.receive, send, trio.to_thread.run_sync, trio.from_thread.run
+                    app,
+                    config,
+                    scope,
+                    from_client.receive,
+                    send,
+                    trio.to_thread.run_sync,
+                    trio.from_thread.run,
                 )
             finally:
                 self._feeding.cancel()
