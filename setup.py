@@ -62,7 +62,9 @@ def _compiles(source: str, flags: list[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
         probe = Path(folder, "probe.c")
         probe.write_text(source)
-        return _output(*compiler, *given[0], str(probe), "-o", f"{folder}/probe", *given[1], *flags) is not None
+        return (
+            _output(*compiler, *given[0], str(probe), "-o", f"{folder}/probe", *given[1], *flags) is not None
+        )
 
 
 NEEDS: dict[str, dict[str, Any] | None] = {
@@ -99,7 +101,9 @@ def extensions() -> list[Extension]:
         print("warning: Cython is not installed; mcp_ilert._fast runs as plain Python", file=sys.stderr)  # noqa: T201
         return []
     if NEEDS["http2"] is None:
-        missing = "libnghttp2 (1.52 or newer) with its header is not installed; HTTP/2 runs on the slower stack"
+        missing = (
+            "libnghttp2 (1.52 or newer) with its header is not installed; HTTP/2 runs on the slower stack"
+        )
         if REQUIRED:
             sys.exit(f"MCP_ILERT_REQUIRE_FAST=1: {missing}")
         print(f"warning: {missing}", file=sys.stderr)  # noqa: T201

@@ -3,14 +3,19 @@
     python benchmarks/bench_sessions.py [--quick] [--requests 100000]
 
 Each session takes the bytes of one read at a time and answers all that it found, without a socket. HTTP/1.1 is
-measured against h11, which does the same in Python; the TCP door's lines against splitting them alone.
+measured against h11, which does the same in Python, HTTP/2 against h2; the TCP door's lines against splitting alone.
 """
 
 import argparse
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import h2.config
+import h2.connection
+import h2.events
 import h11
+from hpack import Encoder
+from hyperframe.frame import DataFrame, HeadersFrame, SettingsFrame, WindowUpdateFrame
 
 import rig
 from bench_fast import PAYLOAD, ROUNDS
@@ -19,10 +24,24 @@ from mcp_ilert.wire import Arrival, Bounds, Session
 
 try:
     from mcp_ilert._fast.http1 import Calendar, Http1Session
-except ImportError:
-    raise SystemExit("benchmark: _fast/http1 is not compiled; see make test") from None
+    from mcp_ilert._fast.http2 import Http2Session
+except ImportError as error:
+    raise SystemExit(f"benchmark: {error.name} is not compiled; see make test") from None
 
 READ_BYTES = 65_536
+READS = 100
+"""Of one HTTP/2 connection, before another begins."""
+ANSWER = [(b":status", b"202"), (b"content-type", b"application/json"), (b"content-length", b"14")]
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+POST = [
+    (b":method", b"POST"),
+    (b":scheme", b"http"),
+    (b":authority", b"127.0.0.1:8080"),
+    (b":path", b"/events"),
+    (b"user-agent", b"probe/1.2"),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(PAYLOAD)),
+]
 Reader = Callable[[bytes], int]
 """Takes what was read, answers it, and tells how many requests that were."""
 
@@ -67,6 +86,55 @@ def by_h11() -> Reader:
     return read
 
 
+def http2_reads(each: int) -> list[bytes]:
+    """A connection's bytes, so many requests a read; the client takes all answers."""
+    encoder = Encoder()
+    streams = iter(range(1, 1 << 30, 2))
+
+    def one(stream: int) -> bytes:
+        head = HeadersFrame(stream, encoder.encode(POST), flags=["END_HEADERS"]).serialize()
+        return head + DataFrame(stream, PAYLOAD, flags=["END_STREAM"]).serialize()
+
+    begin = [SettingsFrame(0), SettingsFrame(0, flags=["ACK"]), WindowUpdateFrame(0, 1 << 30)]
+    first = PREFACE + b"".join(frame.serialize() for frame in begin)
+    return [first, *(b"".join(one(next(streams)) for _ in range(each)) for _ in range(READS))]
+
+
+def by_http2_session(bounds: Bounds) -> Reader:
+    read = by_session(Http2Session(bounds))
+
+    def read_on(data: bytes) -> int:
+        nonlocal read
+        if data.startswith(PREFACE):
+            read = by_session(Http2Session(bounds))
+        return read(data)
+
+    return read_on
+
+
+def by_h2() -> Reader:
+    connection: h2.connection.H2Connection
+
+    def read(data: bytes) -> int:
+        nonlocal connection
+        if data.startswith(PREFACE):
+            config = h2.config.H2Configuration(client_side=False, header_encoding=None)
+            connection = h2.connection.H2Connection(config)
+            connection.initiate_connection()
+        found = 0
+        for event in connection.receive_data(data):
+            if isinstance(event, h2.events.DataReceived):
+                connection.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+            elif isinstance(event, h2.events.StreamEnded):
+                connection.send_headers(event.stream_id, ANSWER)
+                connection.send_data(event.stream_id, b'{"accepted":1}', end_stream=True)
+                found += 1
+        connection.data_to_send()
+        return found
+
+    return read
+
+
 def by_split(data: bytes) -> int:
     return len(data.split(b"\n")) - 1
 
@@ -97,6 +165,9 @@ def loads() -> dict[str, tuple[str, list[bytes]]]:
         "HTTP/1.1, 16 a read": ("h11", [same * 16]),
         "HTTP/1.1, 16 a read, lengths differ": ("h11", [(same + longer) * 8]),
         "HTTP/1.1, 16 a read, all heads differ": ("h11", [b"".join(numbered)]),
+        "HTTP/2, one a read": ("h2", http2_reads(1)),
+        "HTTP/2, 16 a read": ("h2", http2_reads(16)),
+        "HTTP/2, 100 a read": ("h2", http2_reads(100)),
         "lines, one a read": ("split", [line]),
         f"lines, {READ_BYTES // len(line)} a read": ("split", [line * (READ_BYTES // len(line))]),
     }
@@ -115,10 +186,13 @@ def main() -> None:
     )
     bounds = Bounds()
     for what, (comparator, reads) in loads().items():
-        http = comparator == "h11"
-        other = by_h11() if http else by_split
-        session = by_session(Http1Session(bounds, Calendar(0.0)) if http else LineSession(bounds))
-        few = requests // 10 if http else requests
+        if comparator == "h11":
+            other, session = by_h11(), by_session(Http1Session(bounds, Calendar(0.0)))
+        elif comparator == "h2":
+            other, session = by_h2(), by_http2_session(bounds)
+        else:
+            other, session = by_split, by_session(LineSession(bounds))
+        few = requests if comparator == "split" else requests // 10
         compared = nanoseconds({comparator: other}, reads, few)[comparator]
         measured = nanoseconds({"session": session}, reads, requests)["session"]
         report.add(what, f"{comparator} {compared:,.0f}", f"{measured:,.0f}", f"{compared / measured:.2f}")

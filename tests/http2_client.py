@@ -9,7 +9,7 @@ import h2.settings
 import hpack
 import msgspec
 import pytest
-from hyperframe.frame import Frame, HeadersFrame, RstStreamFrame, SettingsFrame
+from hyperframe.frame import Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, SettingsFrame
 
 from mcp_ilert.wire import Arrival, Bounds
 
@@ -200,7 +200,9 @@ class Attacker:
 
     @property
     def goaway(self) -> int | None:
-        return next((int(one.error_code) for one in self.frames if type(one).__name__ == "GoAwayFrame"), None)
+        return next((int(one.error_code) for one in self.frames if isinstance(one, GoAwayFrame)), None)
 
     def resets(self) -> list[tuple[int, int]]:
-        return [(one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)]
+        return [
+            (one.stream_id, int(one.error_code)) for one in self.frames if isinstance(one, RstStreamFrame)
+        ]

@@ -3,6 +3,7 @@
 Run as a program it prints its port and serves until its standard input ends.
 """
 
+import contextlib
 import sys
 from functools import partial
 from typing import Any
@@ -31,10 +32,8 @@ async def _connection(stage: Stage, stream: trio.SocketStream) -> None:
     ready, waiting = trio.open_memory_channel[None](1)
 
     def flush(_: Any) -> None:
-        try:
+        with contextlib.suppress(trio.WouldBlock, trio.BrokenResourceError):
             ready.send_nowait(None)
-        except (trio.WouldBlock, trio.BrokenResourceError):
-            pass
 
     session = Http2Session(Bounds(), ForeignStreams(stage, peers, flush))
     try:
@@ -80,7 +79,7 @@ async def _main() -> None:
 
     async with trio.open_nursery() as nursery:
         port = await nursery.start(serve, app)
-        print(port, flush=True)
+        print(port, flush=True)  # noqa: T201 - who started it reads it
         await trio.to_thread.run_sync(sys.stdin.read)
         nursery.cancel_scope.cancel()
 

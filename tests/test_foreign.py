@@ -74,7 +74,11 @@ def quart_app() -> Any:
 
     @app.route("/echo", methods=["POST", "PUT"])
     async def echo():
-        return await request.get_data(), 200, {"X-Query": request.query_string.decode(), "X-Host": request.host}
+        return (
+            await request.get_data(),
+            200,
+            {"X-Query": request.query_string.decode(), "X-Host": request.host},
+        )
 
     @app.route("/ticks")
     async def ticks():
@@ -277,7 +281,7 @@ async def test_a_websocket_is_a_stream_like_others():
         client.h2.send_data(stream, socket.send(wsproto.events.TextMessage("hello")))
         await world.settle()
         socket.receive_data(client.answers[stream].body)
-        assert [event.data for event in socket.events()] == ["HELLO"]
+        assert list(socket.events()) == [wsproto.events.TextMessage("HELLO")]
         client.h2.send_data(stream, socket.send(wsproto.events.CloseConnection(1000)))
         await world.settle()
         assert client.answers[stream].ended or client.answers[stream].reset is not None

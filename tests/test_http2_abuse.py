@@ -9,7 +9,6 @@ from h2.settings import SettingCodes
 from hyperframe.frame import (
     ContinuationFrame,
     DataFrame,
-    Frame,
     HeadersFrame,
     PingFrame,
     PriorityFrame,
@@ -108,7 +107,9 @@ LONG = b"\x10\x01x\x7f" + bytes([59_873 & 127 | 128, 59_873 >> 7 & 127 | 128, 59
 WHOLE = b"\x10\x01x\x7f" + bytes([873 & 127 | 128, 873 >> 7]) + b"v" * 1_000
 
 
-@pytest.mark.parametrize(("first", "then"), [(LONG, b""), (LONG, b"v"), (LONG, b"v" * 16_000), (b"", WHOLE * 16)])
+@pytest.mark.parametrize(
+    ("first", "then"), [(LONG, b""), (LONG, b"v"), (LONG, b"v" * 16_000), (b"", WHOLE * 16)]
+)
 def test_a_flood_of_continuations(first, then):
     attacker = Attacker()
     attacker.send(HeadersFrame(1, first, flags=["END_STREAM"]))
@@ -289,9 +290,7 @@ def test_all_sessions_together_hold_no_more_than_their_budget():
         attacker.send(*[DataFrame(stream, bytes(16_000))] * 4)
         assert budget.held <= 1 << 20
         assert budget.held == sum(one.session.held for one in attackers)
-    refused = [
-        one for one in attackers if any(isinstance(frame, HeadersFrame) for frame in one.frames)
-    ]
+    refused = [one for one in attackers if any(isinstance(frame, HeadersFrame) for frame in one.frames)]
     assert len(refused) == 50 - 16
     assert refused[0].resets() == [(1, ErrorCodes.NO_ERROR)]
     client = Client(budget=budget)  # a small one passes

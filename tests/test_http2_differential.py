@@ -1,5 +1,6 @@
 """The HTTP/2 session against the h2 library's server: the same frames, the same requests."""
 
+import itertools
 from typing import Any
 
 import h2.config
@@ -219,7 +220,7 @@ class Writer:
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     """The same bytes in pieces."""
     at = sorted({0, len(data), *(number % (len(data) + 1) for number in cuts)})
-    return [data[begin:end] for begin, end in zip(at, at[1:], strict=False)]
+    return [data[begin:end] for begin, end in itertools.pairwise(at)]
 
 
 @settings(max_examples=250, deadline=None)

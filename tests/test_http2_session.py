@@ -256,12 +256,12 @@ def test_a_foreign_answer_waits_for_the_client_and_says_when_it_has_gone():
     assert client.session.send(stream, bytes(100_000)) == 100_000
     client.talk()
     assert foreign.drains == []
-    assert client.session.phase is Phase.BODY
+    assert client.session.phase == Phase.BODY
     client.h2.acknowledge_received_data(65_535, stream)
     client.talk()
     assert foreign.drains == [stream]
     assert len(client.answers[stream].body) == 100_000
-    assert client.session.phase is Phase.IDLE
+    assert client.session.phase == Phase.IDLE
     assert client.session.send(stream, b"x", end=True) == 1
     client.talk()
     assert client.answers[stream].ended

@@ -1,6 +1,5 @@
 """`make run` and the header that HTTP/2's fast door needs: there, installed, or said to be missing in one line."""
 
-
 import shutil
 import subprocess
 from pathlib import Path
@@ -58,7 +57,9 @@ def test_nothing_is_done_where_the_header_is(machine: Machine) -> None:
     assert "apt-get" not in machine.calls
 
 
-@pytest.mark.parametrize("environ", [{"MCP_ILERT_PURE": "1"}, {"NGHTTP2_PREFIX": "/x"}, {"CC": "/nonexistent"}])
+@pytest.mark.parametrize(
+    "environ", [{"MCP_ILERT_PURE": "1"}, {"NGHTTP2_PREFIX": "/x"}, {"CC": "/nonexistent"}]
+)
 def test_nothing_is_done_where_it_would_be_of_no_use(machine: Machine, environ: dict[str, str]) -> None:
     machine.has("apt-get", "exit 1")
     assert machine.run(**environ) == []
@@ -66,7 +67,8 @@ def test_nothing_is_done_where_it_would_be_of_no_use(machine: Machine, environ: 
 
 
 @pytest.mark.parametrize(
-    ("manager", "package"), [("apt-get", "libnghttp2-dev"), ("dnf", "libnghttp2-devel"), ("apk", "nghttp2-dev")]
+    ("manager", "package"),
+    [("apt-get", "libnghttp2-dev"), ("dnf", "libnghttp2-devel"), ("apk", "nghttp2-dev")],
 )
 def test_root_has_it_installed_by_the_machines_own_package_manager(
     machine: Machine, manager: str, package: str

@@ -4,16 +4,13 @@ from typing import Protocol
 from mcp_ilert.wire import Arrival, Bounds, Headers, Phase
 
 class Budget:
-    """Bytes of incomplete bodies that all sessions together hold."""
-
     most: int
     @property
     def held(self) -> int: ...
     def __init__(self, most: int = ...) -> None: ...
 
+# Who reads and answers the streams that are no plain requests for events: told in order, never inside a parse.
 class Foreign(Protocol):
-    """Who reads and answers the streams that are no plain requests for events. Called in order, never inside a parse."""
-
     def begin(self, session: Http2Session, stream: int, headers: list[tuple[bytes, bytes]], /) -> None: ...
     def data(self, session: Http2Session, stream: int, data: bytes, /) -> None: ...
     def end(self, session: Http2Session, stream: int, /) -> None: ...

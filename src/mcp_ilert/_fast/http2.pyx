@@ -1,9 +1,10 @@
 # cython: boundscheck=False, wraparound=False, initializedcheck=False
 """One HTTP/2 connection on libnghttp2: bytes in, requests for events and bytes out; no sockets, no clock.
 
-`POST /events` with a body within its bound is an arrival. Every other stream is foreign: it is told of, piece by
-piece, to who was given for that, and answered through `respond` and `send`. libnghttp2 holds the protocol and
-HTTP's rules; what a client may cost is bounded here: frames that lead to nothing, resets, heads, bodies, windows.
+`POST /events` with a body within its bound is an arrival. Every other stream is foreign: it is told of,
+piece by piece, to who was given for that, and answered through `respond` and `send`. libnghttp2 holds the
+protocol and HTTP's rules; what a client may cost is bounded here: frames that lead to nothing, resets, heads,
+bodies, windows.
 """
 
 cimport cython
@@ -19,7 +20,7 @@ from mcp_ilert.wire import Head, Phase
 
 cdef enum:
     MAX_STREAMS = 256
-    CONNECTION_WINDOW = 1 << 20  # given back at once: what is held is bounded by streams, shares and the budget
+    CONNECTION_WINDOW = 1 << 20  # given back at once: streams, shares and the budget bound what is held
     STREAM_WINDOW = 65_535       # HTTP/2's own; a larger body is given its whole window once it shows
     ASKS_AT = 32_768             # so much of a body shows that it is a larger one
     SHARE_BYTES = 8 << 20        # of such windows, on one connection at once
@@ -67,7 +68,8 @@ REFUSALS = {
     404: b'{"title":"Not Found","status":404,"detail":"there is nothing at this path"}',
     408: b'{"title":"Request Timeout","status":408,'
          b'"detail":"the body did not arrive in time (listen.read_timeout_seconds)"}',
-    431: b'{"title":"Request Header Fields Too Large","status":431,"detail":"the request\'s head is too large"}',
+    431: b'{"title":"Request Header Fields Too Large","status":431,'
+         b'"detail":"the request\'s head is too large"}',
     503: b'{"title":"Service Unavailable","status":503,"detail":"too many bodies are being received"}',
 }
 HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -188,7 +190,7 @@ cdef class Http2Session:
             self.budget.held -= self._held
         PyMem_Free(self.heads)
 
-    # What a pump asks ------------------------------------------------------------------------------------------
+    # What a pump asks ---------------------------------------------------------------------------------------
 
     @property
     def pending(self):
@@ -217,7 +219,7 @@ cdef class Http2Session:
     def unread(self):
         return None
 
-    # Bytes -----------------------------------------------------------------------------------------------------
+    # Bytes --------------------------------------------------------------------------------------------------
 
     def receive(self, bytes data, list arrivals):
         cdef ssize_t taken
@@ -273,7 +275,7 @@ cdef class Http2Session:
         return 0
 
     cdef bytes notice(self):
-        """Say that we leave, and ask for a sign that this was heard: a PING would overtake what is sent with it."""
+        """Say that we leave; then ask for a sign that this was heard (a PING overtakes what goes with it)."""
         self.going = NOTICE
         nghttp2_submit_shutdown_notice(self.session)
         out = self.drain()
@@ -286,7 +288,9 @@ cdef class Http2Session:
         """Whether a request that had begun when we were to leave has no answer yet."""
         cdef Stream stream
         for stream in self.streams.values():
-            if stream.id <= self.left_at and not (stream.closed or stream.done or stream.answered and stream.foreign):
+            if stream.id <= self.left_at and not (
+                stream.closed or stream.done or stream.answered and stream.foreign
+            ):
                 return True
         return False
 
@@ -316,7 +320,7 @@ cdef class Http2Session:
         parts.append(last)
         return NOTHING.join(parts)
 
-    # Answers ---------------------------------------------------------------------------------------------------
+    # Answers ------------------------------------------------------------------------------------------------
 
     def accepted(self, int stream):
         cdef nghttp2_data_provider provider
@@ -401,7 +405,7 @@ cdef class Http2Session:
         self.count_answered(stream)
         return self.submit(stream, status, headers, REFUSALS[status])
 
-    # Foreign streams -------------------------------------------------------------------------------------------
+    # Foreign streams ----------------------------------------------------------------------------------------
 
     def respond(self, int stream, int status, headers, bint end=False):
         """Begin the answer of a foreign stream (below 200: an interim one); `end`: it has no body."""
@@ -423,7 +427,7 @@ cdef class Http2Session:
             self.submit_head(found, status, headers, &provider)
 
     def send(self, int stream, data, bint end=False):
-        """Queue a part of a foreign stream's answer; the bytes then queued. `drained` is told when none are."""
+        """Queue a part of a foreign stream's answer; gives the bytes queued; `drained` is told at none."""
         cdef Stream found = self.owned(stream)
         if found is None or found.queued is None or found.last:
             return 0
@@ -437,7 +441,7 @@ cdef class Http2Session:
         return len(found.queued) - found.sent
 
     def taken(self, int stream, size_t size):
-        """So much of a foreign stream's body has been read by its owner: the client may send as much again."""
+        """So much of a foreign stream's body has been read: the client may send as much again."""
         if self.session != NULL and self.owned(stream) is not None:
             nghttp2_session_consume_stream(self.session, stream, size)
 
@@ -477,13 +481,13 @@ cdef class Http2Session:
         self.events.append((BEGIN, stream.id, headers))
         return 0
 
-    # The end ---------------------------------------------------------------------------------------------------
+    # The end ------------------------------------------------------------------------------------------------
 
     def expire(self):
         """Time is up for what was incomplete at the last `expire` already; the rest has until the next.
 
-        A request so old is answered 408, and the connection goes on. It ends where no head comes, where the client
-        does not take its answers, and where it is idle.
+        A request so old is answered 408, and the connection goes on. It ends where no head comes, where the
+        client does not take its answers, and where it is idle.
         """
         cdef bint reading = self.incomplete > 0
         if self.session == NULL:
@@ -515,10 +519,10 @@ cdef class Http2Session:
         return 0
 
     def go_away(self):
-        """Take no more streams than the client sends before it hears of this; all that are taken are answered.
+        """Take no more streams than the client sends before it hears of this; what is taken is answered.
 
-        What is under way is answered first (some clients take nothing after a GOAWAY), then comes the notice, and
-        the last word when the client has heard that. Each further call goes a step ahead.
+        What is under way is answered first (some clients take nothing after a GOAWAY), then comes the notice,
+        and the last word when the client has heard that. Each further call goes a step ahead.
         """
         if self.session == NULL or self.going == LAST_WORD:
             return
@@ -584,10 +588,10 @@ cdef class Http2Session:
             self.streams.pop(stream.id, None)
         return 0
 
-    # What libnghttp2 tells -------------------------------------------------------------------------------------
+    # What libnghttp2 tells ----------------------------------------------------------------------------------
 
     cdef int count_stray(self, ssize_t received) except -1:
-        """Frames that libnghttp2 passes over, for what it does not know or what is closed, show as bytes only."""
+        """Frames that libnghttp2 passes over, of closed streams or unknown types, show as bytes only."""
         self.stray -= received
         if self.stray < 0:
             return self.give_up(NGHTTP2_ENHANCE_YOUR_CALM)
@@ -610,7 +614,7 @@ cdef class Http2Session:
         return NGHTTP2_ERR_CALLBACK_FAILURE
 
     cdef int frame(self, const nghttp2_frame_hd* head) except? -902:
-        """A frame's head has come. Those of streams that are over libnghttp2 would pass over: it keeps none."""
+        """A frame's head has come. libnghttp2 keeps nothing of streams that are over: judged here."""
         cdef int32_t id = head.stream_id
         self.stray += head.length + 9
         if head.type != NGHTTP2_CONTINUATION:
@@ -786,7 +790,7 @@ cdef class Http2Session:
         return 0
 
     cdef bint charge(self, Stream stream, size_t size):
-        """Count it as held, unless all sessions together hold too much. Others keep at most a body's bound."""
+        """Count it as held, unless all sessions together hold too much. Apps keep at most a body's bound."""
         if stream.foreign and stream.charged >= self.body_limit:
             return True
         if self.budget.held + size > self.budget.most and (
@@ -1023,7 +1027,7 @@ cdef ssize_t read_queued(
     return size
 
 
-# Bytes -----------------------------------------------------------------------------------------------------------
+# Bytes ------------------------------------------------------------------------------------------------------
 
 cdef int append(Stream stream, const char* data, size_t size) except -1:
     """A body in one piece is one copy; in several, it grows by doubling."""

@@ -1,4 +1,4 @@
-"""What is used of libnghttp2 (1.52 and later). A callback's Python exception passes through as its failure."""
+"""What is used of libnghttp2 (1.52 and later). A callback's exception passes through it as a failure."""
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
