@@ -17,12 +17,20 @@ cdef class Taker:
     cdef readonly object entry
 
     cpdef object take(self, bytes payload, Py_ssize_t most_bytes, object now_ms, object allows)
+
     @cython.locals(severity=cython.int, index=cython.int, key=str)
     cdef object mapped(self, object event, bytes payload, object now_ms)
     cdef bint sound(self, bytes payload) except -1
+
     @cython.locals(index=Py_ssize_t, end=Py_ssize_t)
     cpdef Py_ssize_t each(
-        self, object payloads, Py_ssize_t start, Py_ssize_t most_bytes, object now_ms, object allows, list entries
+        self,
+        object payloads,
+        Py_ssize_t start,
+        Py_ssize_t most_bytes,
+        object now_ms,
+        object allows,
+        list entries,
     ) except -1
 
 

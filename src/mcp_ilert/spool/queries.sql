@@ -56,15 +56,31 @@ DELETE FROM ahead WHERE seq <= ?;
 -- The lanes of many keys: ids, targets, and the bodies one behind the other.
 -- name: find
 SELECT json_group_array(lane.id), json_group_array(lane.target), CAST(group_concat(lane.body, '') AS BLOB)
-FROM json_each(?) AS wanted JOIN lane ON lane.hash = wanted.value;
+FROM (SELECT young.id FROM json_each(?1) AS wanted JOIN lane_young AS young ON young.hash = wanted.value
+      UNION ALL
+      SELECT old.id FROM json_each(?1) AS wanted JOIN lane_key AS old ON old.hash = wanted.value) AS found
+JOIN lane ON lane.id = found.id;
+
+-- name: last_id
+SELECT coalesce(max(id), 0) FROM lane;
 
 -- name: get
 SELECT id, target, body FROM lane WHERE id = ?;
 
 -- name: add
-INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, digest, body)
+INSERT INTO lane (id, hash, target, state, severity, sent, oldest, due, letters, digest, body)
 SELECT value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
-       value ->> 10, substr(?2, value ->> 0, value ->> 1) FROM json_each(?1);
+       value ->> 10, value ->> 11, substr(?2, value ->> 0, value ->> 1) FROM json_each(?1);
+
+-- name: add_keys
+INSERT INTO lane_young (hash, id) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- A part of the hashes moves from the small table to the large one.
+-- name: age_keys
+INSERT INTO lane_key (hash, id) SELECT hash, id FROM lane_young WHERE hash BETWEEN ? AND ?;
+
+-- name: aged_keys
+DELETE FROM lane_young WHERE hash BETWEEN ? AND ?;
 
 -- name: save
 UPDATE lane SET state = value ->> 3, severity = value ->> 4, sent = value ->> 5, oldest = value ->> 6,
@@ -75,7 +91,13 @@ FROM json_each(?1) WHERE lane.id = value ->> 2;
 UPDATE lane SET body = substr(?2, value ->> 0, value ->> 1) FROM json_each(?1) WHERE lane.id = value ->> 2;
 
 -- name: remove
-DELETE FROM lane WHERE id IN (SELECT value FROM json_each(?));
+DELETE FROM lane WHERE id IN (SELECT value ->> 1 FROM json_each(?));
+
+-- name: remove_young
+DELETE FROM lane_young WHERE (hash, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?));
+
+-- name: remove_old
+DELETE FROM lane_key WHERE (hash, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?));
 
 -- The oldest lane of a state, target, severity and `sent`; and the newest.
 -- name: oldest

@@ -29,6 +29,11 @@ SQLiteValue = None | int | float | str | bytes
 ENCODE = msgspec.msgpack.Encoder().encode
 APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
+PARTS = 16
+PART = (1 << 64) // PARTS
+"""Hashes in each of the parts in which they leave the table of new lanes."""
+AGE_EVERY = 4_096
+"""New lanes to each part that leaves; so that table holds some 65,000 at most."""
 LEDGER = (
     "accepted",
     "fanned_out",
@@ -214,13 +219,25 @@ class SqliteShelf:
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
         if lanes:
-            hashes = self._hashes
-            keys = [lane.key.lower() for _, lane, _ in lanes]
+            first = self.connection.execute(self._sql["last_id"]).get + 1
+            keys = [(self._known_hash(lane.key.lower()), i) for i, (_, lane, _) in enumerate(lanes, first)]
             places = [
-                (hashes.get(key) or self._hash(key), target, *_columns(placement))
-                for key, (target, _, placement) in zip(keys, lanes, strict=True)
+                (lane_id, hashed, target, *_columns(placement))
+                for (hashed, lane_id), (target, _, placement) in zip(keys, lanes, strict=True)
             ]
             self._write("add", places, [ENCODE(lane) for _, lane, _ in lanes])
+            self._one("add_keys", JSON(sorted(keys)).decode())
+            self._age(first, len(lanes))
+
+    def _known_hash(self, key: str) -> int:
+        return self._hashes.get(key) or self._hash(key)
+
+    def _age(self, first: int, lanes: int) -> None:
+        """Of each AGE_EVERY new lanes on, have a part of the hashes leave the small table; each part in its turn."""
+        for turn in range(first // AGE_EVERY, (first + lanes) // AGE_EVERY):
+            least = PART * (turn % PARTS) - (1 << 63)
+            self._one("age_keys", least, least + PART - 1)
+            self._one("aged_keys", least, least + PART - 1)
 
     def save(self, rows: Sequence[tuple[Row, Placement]]) -> None:
         if rows:
@@ -234,7 +251,9 @@ class SqliteShelf:
 
     def remove(self, rows: Sequence[Row]) -> None:
         if rows:
-            self._one("remove", JSON([row.id for row in rows]).decode())
+            gone = JSON([(self._hash(row.lane.key.lower()), row.id) for row in rows]).decode()
+            for name in ("remove", "remove_young", "remove_old"):
+                self._one(name, gone)
 
     def _write(self, name: str, rows: Sequence[tuple[int, ...]], bodies: Sequence[bytes]) -> None:
         """One statement for all rows, each with its body's place in one blob before its other values."""

@@ -4,6 +4,7 @@ Always true: of a key, the entries in an earlier slice came before those in a la
 its turn is in no slice.
 """
 
+import time
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 
@@ -11,7 +12,7 @@ from mcp_ilert._fast.folding import group, sift
 from mcp_ilert.events import Entry
 
 SLICE_EVENTS = 16_384
-SLICE_KEYS = 4_096
+SLICE_KEYS = 6_144
 SLICE_BYTES = 8 * 1024 * 1024
 
 
@@ -37,6 +38,7 @@ class Slice:
         self.events = 0
         """Not folded yet."""
         self.bytes = 0
+        self.since = time.monotonic()
         self._rows: list[tuple[int, Sequence[Entry]]] = []
 
     def full(self) -> bool:
@@ -70,6 +72,11 @@ class Tail:
 
     def __bool__(self) -> bool:
         return bool(self._slices)
+
+    @property
+    def age(self) -> float:
+        """For how long the oldest slice has been waiting, in seconds."""
+        return time.monotonic() - self._slices[0].since if self._slices else 0.0
 
     def append(self, seq: int, entries: Sequence[Entry], size: int) -> None:
         """Add a row of the inbox, whose texts have so many bytes."""

@@ -26,6 +26,10 @@ QUICK_FOLD = 512
 LAG_EVENTS = 65_536
 LAG_BYTES = 16 * 1024 * 1024
 """Beyond so much in the inbox, in events or bytes of their texts, folding goes before accepting."""
+FOLD_AFTER = 0.25
+"""So long, in seconds, nothing waits to be folded, however much else is to be done."""
+FOLD_IDLE = 0.005
+"""So long there is nothing else to be done before what waits is folded: the more at once, the less a lane costs."""
 MAX_JOBS = 4_096
 MAX_EVENTS = 16_384
 """Of a batch; one offer may have more."""
@@ -105,7 +109,7 @@ class Writer:
         while jobs and self._lags(1) and not works:
             yield self._batch([])
         yield self._batch(jobs)
-        if jobs and self._lags(2):
+        if jobs and (self._lags(2) or self._store.engine.tail.age > FOLD_AFTER):
             yield self._batch([])
 
     def _lags(self, parts: int) -> bool:
@@ -295,11 +299,11 @@ class ThreadRunner:
                     return
 
     def _take(self) -> tuple[list[Job], bool]:
-        """All that is queued; waits for the first where there is nothing to fold."""
+        """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
         events = 0
         try:
-            job = self._jobs.get(block=not self._writer.busy)
+            job = self._jobs.get(timeout=FOLD_IDLE if self._writer.busy else None)
             while job is not None:
                 jobs.append(job)
                 events += sum(map(len, job.puts))
