@@ -51,7 +51,8 @@ async def dial(port, *, receive_bytes=None):
 
 async def read_answers(stream, number):
     """The statuses of so many pipelined answers."""
-    statuses, text = [], b""
+    statuses: list[int] = []
+    text = b""
     while len(statuses) < number:
         more = await stream.receive_some(65_536)
         assert more, text[-500:]
@@ -290,6 +291,7 @@ async def test_idle_connections_cost_little_and_slow_nobody():
         for wire in wires:
             await wire.stream.send_all(post())
             await wire.stream.receive_some(1_000)
+        assert bridge.server._reactor is not None
         reactor = bridge.server._reactor._reactor
         assert len(reactor) == 300
         assert reactor.held == 0

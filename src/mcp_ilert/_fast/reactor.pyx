@@ -265,8 +265,11 @@ cdef class Reactor:
             self.paused.clear()
 
     def go_away(self, double now, bint firm):
-        """Have every session take no request that has not begun, at once where it waits for no answers (some
-        clients of HTTP/2 take nothing after a GOAWAY), or where `firm`; let go of who is in the middle of none."""
+        """Have every session take no request that has not begun; let go of who is in the middle of none.
+
+        Who waits for answers is told after them, but at once where `firm`: some clients of HTTP/2 take
+        nothing after a GOAWAY.
+        """
         cdef Conn conn
         self.now = now
         self.leaving = True
@@ -338,7 +341,10 @@ cdef class Reactor:
         conn.watched = EPOLLIN
         self.conns[fd] = conn
         self.wheel.by(conn, self.now + self.keep_alive)
-        self._control(EPOLL_CTL_ADD, fd, conn.number, EPOLLIN)
+        try:
+            self._control(EPOLL_CTL_ADD, fd, conn.number, EPOLLIN)
+        except OSError as error:  # the system watches no more
+            self._fail(conn, error)
         return 0
 
     cdef int _pause(self, Listener listener, int error) except -1:

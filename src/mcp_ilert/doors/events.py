@@ -14,6 +14,7 @@ from prometheus_client import Counter, Histogram
 
 from mcp_ilert.intake import ACCEPTED, Allows, Answer, Dialect, Receipt, Terms
 from mcp_ilert.media import JSON, media_type
+from mcp_ilert.metrics import observe_many
 from mcp_ilert.problems import CONTENT_TYPE, Refusal, RequestError, refusal_of
 from mcp_ilert.wire import Arrival, Head, Headers, Session
 
@@ -166,7 +167,7 @@ class EventsDoor:
             over = True
             self.waiting_requests -= len(bodies)
             self.waiting_bytes -= size
-            self._metrics.ingest_latency.observe(trio.current_time() - since)
+            observe_many(self._metrics.ingest_latency, trio.current_time() - since, len(bodies))
             self._answer(offered, answers, touched, failed)
 
         try:
