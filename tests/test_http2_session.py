@@ -6,6 +6,7 @@ import pytest
 from hyperframe.frame import DataFrame, HeadersFrame
 
 from http2_client import GET, POST, Client, Foreign, http2
+from mcp_ilert._fast.http1 import Calendar
 from mcp_ilert.wire import Bounds, Phase
 
 NO_ERROR = 0
@@ -54,6 +55,21 @@ def test_an_answer_has_its_headers_body_and_length():
     answer = client.answers[empty]
     assert (answer.status, answer.body, answer.ended) == (503, b"", True)
     assert answer.headers[b"retry-after"] == b"5"
+
+
+def test_answers_bear_the_date_of_their_calendar():
+    calendar = Calendar(0.0)
+    client = Client(calendar=calendar)
+    dates = []
+    for now in (0.0, 0.0, 86_400.0):
+        calendar.turn(now)
+        accepted, refused = client.post(), client.post()
+        client.talk()
+        client.session.answer(refused, 422, (), b"no")
+        client.session.accepted(accepted)
+        client.talk()
+        dates += [client.answers[one].headers[b"date"] for one in (accepted, refused)]
+    assert dates == [b"Thu, 01 Jan 1970 00:00:00 GMT"] * 4 + [b"Fri, 02 Jan 1970 00:00:00 GMT"] * 2
 
 
 def test_a_body_in_many_pieces_is_one():

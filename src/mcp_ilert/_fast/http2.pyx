@@ -125,7 +125,7 @@ cdef class Http2Session:
     """See `wire.Session`; and `respond`, `send`, `taken`, `reset` for foreign streams."""
 
     cdef nghttp2_session* session  # NULL once the connection is given up
-    cdef object bounds, foreign
+    cdef object bounds, foreign, calendar
     cdef Budget budget
     cdef dict streams
     cdef Stream latest
@@ -155,10 +155,11 @@ cdef class Http2Session:
     cdef object head
     cdef bytes content_type, authorization, last_type, last_authorization
 
-    def __cinit__(self, bounds, foreign=None, Budget budget=None):
+    def __cinit__(self, bounds, foreign=None, Budget budget=None, calendar=None):
         cdef nghttp2_settings_entry settings[4]
         self.bounds = bounds
         self.foreign = foreign
+        self.calendar = calendar
         self.budget = Budget() if budget is None else budget
         self.streams = {}
         self.events = []
@@ -324,17 +325,24 @@ cdef class Http2Session:
 
     def accepted(self, int stream):
         cdef nghttp2_data_provider provider
+        cdef nghttp2_nv lines[4]
+        cdef bytes date = self.date()
         cdef Stream found = self.answering(stream)
         if found is not None:
             found.fixed = ACCEPTED
             provider.source.ptr = <void*>found
             provider.read_callback = read_fixed
-            nghttp2_submit_response(self.session, stream, accepted_head, 3, &provider)
+            memcpy(lines, accepted_head, sizeof(accepted_head))
+            set_line(&lines[3], b"date", 4, date, PyBytes_GET_SIZE(date), NGHTTP2_NV_FLAG_NO_COPY_NAME)
+            nghttp2_submit_response(self.session, stream, lines, 4 if date else 3, &provider)
 
     def answer(self, int stream, int status, tuple headers, bytes body):
         cdef Stream found = self.answering(stream)
         if found is not None:
             self.submit(found, status, headers, body)
+
+    cdef bytes date(self):
+        return NOTHING if self.calendar is None else self.calendar.date
 
     cdef Stream answering(self, int stream):
         """The stream of an arrival, counted as answered; None where the client has gone."""
@@ -355,11 +363,14 @@ cdef class Http2Session:
 
     cdef int submit(self, Stream stream, int status, object headers, bytes body) except -1:
         cdef nghttp2_data_provider provider
-        length = b"%d" % PyBytes_GET_SIZE(body)
+        cdef bytes date = self.date()
         stream.fixed = body
         provider.source.ptr = <void*>stream
         provider.read_callback = read_fixed
-        self.submit_head(stream, status, (*headers, (b"content-length", length)), &provider if body else NULL)
+        headers = (*headers, (b"content-length", b"%d" % PyBytes_GET_SIZE(body)))
+        if date:
+            headers = (*headers, (b"date", date))
+        self.submit_head(stream, status, headers, &provider if body else NULL)
         if not body:
             self.finished(stream)
         return 0
