@@ -491,6 +491,28 @@ def test_what_is_complete_is_answered_after_the_client_has_shut_its_side():
     assert client.answers[part].status is None
 
 
+def test_what_was_queued_for_a_client_that_has_gone_is_let_go():
+    foreign = Foreign()
+    client = Client(foreign=foreign)
+    blocked, fresh, part = (client.open(GET, end=end) for end in (True, True, False))
+    client.talk()
+    client.session.respond(blocked, 200, [])
+    client.session.send(blocked, bytes(50_000))
+    client.session.output()
+    client.session.send(blocked, bytes(50_000))
+    client.session.respond(fresh, 200, [])
+    client.session.send(fresh, bytes(1_000), end=True)
+    client.session.receive(b"", [])
+    assert foreign.resets == [blocked, fresh, part]
+    client.session.send(blocked, b"more")
+    client.session.respond(part, 200, [])
+    for _ in range(3):
+        client.session.output()
+    assert (client.session.pending, client.session.held) == (0, 0)
+    assert foreign.resets == [blocked, fresh, part]
+    assert foreign.drains == [blocked]
+
+
 def test_settings_say_what_is_taken():
     client = Client()
     assert client.h2.remote_settings.max_concurrent_streams == 256

@@ -89,6 +89,7 @@ cdef class Stream:
     cdef int32_t id
     cdef bint foreign      # others read and answer it
     cdef bint ended        # by the client
+    cdef bint given        # as an arrival
     cdef bint answered
     cdef bint done         # all of the answer is on its way
     cdef bint closed
@@ -335,7 +336,7 @@ cdef class Http2Session:
     cdef Stream answering(self, int stream):
         """The stream of an arrival, counted as answered; None where the client has gone."""
         cdef Stream found = self.streams.get(stream)
-        if found is None or found.answered or found.foreign:
+        if found is None or found.answered or not found.given:
             return None
         self.waiting -= 1
         if found.closed:
@@ -453,7 +454,9 @@ cdef class Http2Session:
 
     cdef Stream owned(self, int stream):
         cdef Stream found = self.streams.get(stream)
-        return found if found is not None and found.foreign and self.session != NULL else None
+        if found is None or not found.foreign or found.told or self.session == NULL:
+            return None
+        return found
 
     cdef int tell(self) except -1:
         """Outside of libnghttp2, so that who is told may answer at once."""
@@ -542,9 +545,11 @@ cdef class Http2Session:
         """The client sends no more: what is complete is answered, as far as its windows reach."""
         cdef Stream stream
         self.ended = True
-        for stream in list(self.streams.values()):
-            if stream.foreign or not (stream.ended or stream.answered):
-                self.lose(stream)
+        for stream in self.streams.values():
+            if (stream.foreign or not (stream.ended or stream.answered)) and not stream.told:
+                self.let_go(stream)
+                stream.done = stream.ended = True
+                nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_CANCEL)
         self.incomplete = 0
         return self.tell()
 
@@ -575,15 +580,19 @@ cdef class Http2Session:
         self.open = self.unsent = self.incomplete = 0
         return 0
 
-    cdef int lose(self, Stream stream) except -1:
+    cdef int let_go(self, Stream stream) except -1:
         """The client has no more interest in it, or can have none."""
-        stream.closed = True
         self.release(stream)
-        if stream.foreign:
-            if not stream.told and not stream.done:
-                self.events.append((RESET, stream.id, None))
-            stream.told = True
-        if stream.foreign or stream.answered or not stream.ended:
+        if stream.foreign and not stream.told and not stream.done:
+            self.events.append((RESET, stream.id, None))
+        stream.told = True
+        return 0
+
+    cdef int lose(self, Stream stream) except -1:
+        """It is closed. Until then it is kept: libnghttp2 reads what is to be sent from it."""
+        self.let_go(stream)
+        stream.closed = True
+        if stream.answered or not stream.given:  # else an answer will still come for it
             self.streams.pop(stream.id, None)
         return 0
 
@@ -813,6 +822,7 @@ cdef class Http2Session:
             if reading:
                 self.incomplete -= 1
             self.waiting += 1
+            stream.given = True
             self.arrivals.append((self, id, stream.head, whole(stream)))
             stream.head = None
             self.release(stream)

@@ -1,4 +1,4 @@
-"""A request's head as libnghttp2 reads it out, header by header: kept for who may have to read it, and judged.
+"""A request's head as libnghttp2 reads it out, header by header: kept for who may have to read it; judged.
 
 Only inline functions, so that it needs no module of its own.
 """
