@@ -1,7 +1,7 @@
 """Folding many events at once gives what folding one by one gives, whatever is folded ahead or after a crash."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -131,11 +131,15 @@ def small() -> Iterator[None]:
         yield
 
 
+def accept(store: SqliteStore, new: Sequence[Entry], *, fold: bool) -> None:
+    store.transact(lambda engine: engine.accept(new, T0, fold=fold))
+
+
 def begun(path: Path) -> SqliteStore:
     """A spool in which keys have a past: one is open, one was just delivered, one backs off."""
     store = SqliteStore(path, RULES, Clock())
     for key in ("a", "b", "c"):
-        store.transact(lambda e, key=key: e.accept([entry(key=key, text="x")], T0, fold=True))
+        accept(store, [entry(key=key, text="x")], fold=True)
     leased: list[int] = []
     store.transact(
         lambda e: leased.extend(d.lease for d in e.lease([Want("default", 9, 9)], {}, T0).deliveries)
@@ -173,12 +177,11 @@ def test_however_events_are_gathered_the_lanes_are_as_if_each_were_folded_at_onc
         with SpoolView(Path(name) / "many.db") as view:
             for step, given_entries in drawn:
                 for event in given_entries if step in ACCEPTS else ():
-                    one.transact(lambda e, event=event: e.accept([event], T0, fold=True))
+                    accept(one, [event], fold=True)
                 if step == "append" and not Batch(given_entries).critical:
                     many.append(Batch(given_entries))
                 elif step in ACCEPTS:
-                    direct = step == "accept"
-                    many.transact(lambda e, new=given_entries, direct=direct: e.accept(new, T0, fold=direct))
+                    accept(many, given_entries, fold=step == "accept")
                 elif step == "fold":
                     many.transact(lambda e: e.fold(T0))
                 else:
@@ -199,7 +202,7 @@ def test_something_critical_is_folded_at_once_and_the_rest_of_the_tail_is_not(tm
     store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
     store.append(Batch([entry(key=f"k{i}") for i in range(100)]))
     fire = entry(key="K7", severity=Severity.CRITICAL, text="fire")
-    store.transact(lambda e: e.accept([entry(key="k8"), fire], T0, fold=False))
+    accept(store, [entry(key="k8"), fire], fold=False)
     assert store.engine.counts().inbox == 100
     leased: list[tuple[str, bytes, int]] = []
     store.transact(
@@ -216,7 +219,7 @@ def test_lanes_are_found_wherever_their_hash_is_kept_and_forgotten_with_it(tmp_p
     store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
     keys = [f"k{i}" for i in range(300)]
     for key in keys:
-        store.transact(lambda e, key=key: e.accept([entry(key=key)], T0, fold=True))
+        accept(store, [entry(key=key)], fold=True)
     connection = store.engine.shelf.connection  # type: ignore[attr-defined]
     young = connection.execute("SELECT count(*) FROM lane_young").get
     old = connection.execute("SELECT count(*) FROM lane_key").get
