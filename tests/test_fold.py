@@ -12,7 +12,7 @@ from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
 from fast import load_fast
-from mcp_ilert.events import DROP, Again, Done, Entry, Kind, Settlement, Severity
+from mcp_ilert.events import DROP, Again, Decision, Done, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import folder, sqlite, tail
 from mcp_ilert.spool.lane import Lane, Op, arrive, arrive_run
 from mcp_ilert.spool.port import Rules, Want
@@ -95,7 +95,7 @@ def test_a_run_of_alerts_is_folded_as_one_after_the_other(folding, lane, run):
 
 def test_an_ordinary_run_is_folded_in_one_step(folding):
     run = folding.run_of([entry(at=T0), entry(at=T0 + 1)])
-    op = Op(Kind.ALERT, *run[1:3], *run[3:5], 2, run[5])
+    op = Op(Kind.ALERT, run[1], run[2], run[3], run[4], 2, run[5])
     assert arrive_run(Lane("evt-1"), op, 60_000) is not None
     assert arrive_run(Lane("evt-1", waiting=(op,), seq=2), op, 60_000) is not None
 
@@ -144,7 +144,7 @@ def begun(path: Path) -> SqliteStore:
     store.transact(
         lambda e: leased.extend(d.lease for d in e.lease([Want("default", 9, 9)], {}, T0).deliveries)
     )
-    ends = (Done(), Done(), Again(T0 + 9, 1, 0, certain=False))
+    ends: tuple[Decision, ...] = (Done(), Done(), Again(T0 + 9, 1, 0, certain=False))
     store.transact(
         lambda e: e.settle([Settlement(n, end, T0) for n, end in zip(leased, ends, strict=True)], {}, T0)
     )
