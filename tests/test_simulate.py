@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
@@ -159,6 +159,15 @@ def test_what_finds_a_full_spool_is_told_apart(tmp_path):
     assert report.counts.accepted == 4
 
 
+def test_a_digests_pages_are_ours_and_counted_apart(tmp_path):
+    alerts = [(0, event(f"k{i}", 1)) for i in range(5)] + [(0, event("lesser", 3)), (1, event("least", 4))]
+    resolves = [(3600, event(key, status="resolved")) for key in ("lesser", "least")]
+    report = run(tmp_path, [*alerts, *resolves], conf(1))
+    assert (report.alerts, report.counts.delivered, report.counts.digested) == (5, 5, 4)
+    assert (report.digest_alerts, report.digest_resolves) == (1, 1)
+    assert [page.events for page in report.pages if page.digest] == [2]
+
+
 def test_a_route_that_drops_pages_nobody(tmp_path):
     noise = RouteSettings(match=Match(source="test-*"), drop=True)
     report = run(tmp_path, [(0, event("a", source="test-1"))], conf(routes=(noise,)))
@@ -280,8 +289,13 @@ OUTAGES = st.lists(
 )
 
 
+ONE_IS_DIGESTED = [(0.0, key, 1, "firing") for key in "abcde"] + [(0.0, "f", 3, "firing")]
+"""At one request a minute."""
+
+
 @tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARRIVALS, OUTAGES, st.integers(1, 60), st.booleans())
+@example(ONE_IS_DIGESTED, [], 1, True)
 def test_whatever_happens_every_event_is_accounted_for(tmp_path, drawn, outages, per_minute, cancel):
     arrivals = [
         (at, event(key, priority, status=status, n=i))
