@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import structlog
+import trio
 from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
@@ -28,17 +29,12 @@ from mcp_ilert.simulation import (
     Scenario,
     Setup,
     difference,
-    feed,
     load_scenario,
     simulate,
 )
+from mcp_ilert.simulation import run as simulation
 
 PROMPT = Scenario(per_minute=None, latency_seconds=0.0)
-
-
-@pytest.fixture
-def look_ahead(monkeypatch):
-    return lambda events: monkeypatch.setattr(feed, "LOOK_AHEAD", events)
 
 
 def conf(per_minute: int = 50, **sections) -> Settings:
@@ -313,10 +309,24 @@ def test_whatever_happens_every_event_is_accounted_for(tmp_path, drawn, outages,
     assert report.counts.delivered == report.alerts + report.accepts + report.resolves
 
 
-@tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ARRIVALS, st.integers(1, 60), st.sampled_from([0.0, 0.2, 4.0]), st.sampled_from([1, 2, 3, None]))
-def test_holding_events_back_until_they_matter_changes_nothing(
-    tmp_path, look_ahead, drawn, per_minute, latency, places
+async def put_by_a_task(entries, spool, _alarm, _clock, start_ms) -> int:
+    """The plain feed: a task of Trio's that sleeps until each event's time, a little less, so that it is the first."""
+    for entry in entries:
+        await trio.sleep_until(max(0.0, (entry.accepted_ms - start_ms) / 1000 - 1e-7))
+        await spool.put([entry])
+    return 0
+
+
+@tuned(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ARRIVALS,
+    st.integers(1, 60),
+    st.sampled_from([0.0, 0.2003, 4.0003]),
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([1.0, 20.0, 300.0]),
+)
+def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task(
+    tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after
 ):
     """Where two things come at the very same time, the bridge may take either first; so here none do."""
     arrivals = [
@@ -327,12 +337,10 @@ def test_holding_events_back_until_they_matter_changes_nothing(
     settings = conf(
         per_minute,
         routes=() if places else (db,),
-        delivery=DeliverySettings(max_in_flight=places or 60),
+        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
     )
     scenario = Scenario(per_minute=None, latency_seconds=latency)
-    held = run(tmp_path, arrivals, settings, scenario)
-    look_ahead(1)
-    at_once = run(tmp_path, arrivals, settings, scenario)
-    look_ahead(64)
-    assert held.pages == at_once.pages
-    assert held.counts == at_once.counts
+    by_the_clock = run(tmp_path, arrivals, settings, scenario)
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "feed", put_by_a_task)
+        assert run(tmp_path, arrivals, settings, scenario) == by_the_clock
