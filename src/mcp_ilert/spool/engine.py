@@ -292,7 +292,9 @@ class Engine:
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
-            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
+            first = self.shelf.soonest(State.IDLE, target.id, 1)
+            limit = PRUNE_SLICE if first and first[0][1] <= now_ms else 0
+            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, limit):
                 if due_ms > now_ms:
                     break
                 row = self.row(lane_id)
