@@ -49,7 +49,7 @@ class Engine:
         self.rules = rules
         self.tail: deque[tuple[int, list[Entry]]] = deque()
         self.touched: set[int] = set()
-        """Targets at which something became ready since `take_touched`."""
+        """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
         self.load()
@@ -64,6 +64,8 @@ class Engine:
         self._seq = self.tail[-1][0] if self.tail else 0
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
+        self._known: dict[int, Agenda] = {}
+        """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
 
     def counts(self) -> Counts:
@@ -205,9 +207,10 @@ class Engine:
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
-            agenda[target.name] = msgspec.structs.replace(
+            agenda[target.name] = self._known[target.id] = msgspec.structs.replace(
                 picker.agenda(), backlog=self._lanes[target.id], digested=picker.diverted
             )
+            self.touched.discard(target.id)
         return Leased(tuple(deliveries), agenda)
 
     def _diverter(self, now_ms: int) -> Callable[[int], bool]:
@@ -374,7 +377,7 @@ class Engine:
                 removes += [row] if row is not None else []
                 continue
             if placement.state in (State.READY, State.BACKOFF):
-                self.touched.add(target)
+                self._touch(target, placement)
             if row is None:
                 adds.append((target, lane, placement))
             else:
@@ -382,6 +385,14 @@ class Engine:
         self.shelf.add(adds)
         self.shelf.save(saves)
         self.shelf.remove(removes)
+
+    def _touch(self, target: int, placement: Placement) -> None:
+        """Something is ready, or has a time at which it will be; wakes only where that is news."""
+        known = self._known.get(target, Agenda())
+        now = news(known, placement)
+        if now is not known:
+            self._known[target] = now
+            self.touched.add(target)
 
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
         pending, waited = after.pending(), before.pending() if before is not None else 0
@@ -414,6 +425,17 @@ class Engine:
         if row is None:
             raise LookupError(f"lane {lane_id} is not in the spool")
         return row
+
+
+def news(known: Agenda, placement: Placement) -> Agenda:
+    """What is known of a target with this lane in it; the same where that adds nothing."""
+    if placement.state is State.BACKOFF:
+        if known.next_due_ms is not None and known.next_due_ms <= placement.due_ms:
+            return known
+        return msgspec.structs.replace(known, next_due_ms=placement.due_ms)
+    if placement.severity is Severity.CRITICAL:
+        return known if known.critical_ready else msgspec.structs.replace(known, critical_ready=True)
+    return known if known.others_ready else msgspec.structs.replace(known, others_ready=True)
 
 
 def _nothing_diverted(_lane_id: int) -> bool:
