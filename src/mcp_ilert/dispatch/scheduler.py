@@ -60,9 +60,11 @@ class Scheduler:
             asks, until = self._round()
             if asks:
                 await self._lease(asks)
-            else:
+            elif until < math.inf:
                 with trio.move_on_at(until):
                     await desk.bell.wait()
+            else:
+                await desk.bell.wait()
 
     # What is kept of a target -----------------------------------------------------------------------------------
 

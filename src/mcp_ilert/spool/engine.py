@@ -23,6 +23,7 @@ from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
 
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
+PRUNE_FEW = 8
 RECOVER_SLICE = 500
 NEVER_MS = 1 << 62
 TERMS = (
@@ -295,18 +296,22 @@ class Engine:
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
-            first = self.shelf.soonest(State.IDLE, target.id, 1)
-            limit = PRUNE_SLICE if first and first[0][1] <= now_ms else 0
-            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, limit):
-                if due_ms > now_ms:
-                    break
-                row = self.row(lane_id)
+            for row in map(self.row, self._over(target.id, now_ms)):
                 if row.lane.member:
                     self.digests.forget(row.lane, now_ms)
                 if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
                     self.note(row, Forgotten(row.lane.settled_ms), now_ms)
                 self.store(row, target.id, row.lane, now_ms)
         self.history.prune(self.rules, now_ms)
+
+    def _over(self, target: int, now_ms: int) -> list[int]:
+        """A slice of the target's idle lanes whose time is over; mostly these are few."""
+        over: list[int] = []
+        for limit in (PRUNE_FEW, PRUNE_SLICE):
+            over = [i for i, due_ms in self.shelf.soonest(State.IDLE, target, limit) if due_ms <= now_ms]
+            if len(over) < limit:
+                break
+        return over
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
