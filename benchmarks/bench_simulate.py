@@ -53,7 +53,9 @@ def storms(events: int, draw: random.Random) -> Iterator[Happening]:
     found = [(i * DAY / (events - STORMS * each), of(5_000)(draw)) for i in range(events - STORMS * each)]
     for n in range(STORMS):
         begin = (n + 0.5) * DAY / STORMS
-        found += ((begin + i * STORM_SECONDS / each, f"port-{draw.randrange(STORM_KEYS)}") for i in range(each))
+        found += (
+            (begin + i * STORM_SECONDS / each, f"port-{draw.randrange(STORM_KEYS)}") for i in range(each)
+        )
     return iter(sorted(found))
 
 
@@ -92,9 +94,7 @@ def lines(day: Day, events: int) -> Iterator[bytes]:
 def setup(day: Day) -> Setup:
     """The default configuration; iLert as it is by default, but for the day's outages."""
     storm = Storm() if day.digests else Storm(digest_below="low")
-    settings = Settings(
-        ilert=Ilert(webhook_key=Secret("benchmark")), delivery=DeliverySettings(storm=storm)
-    )
+    settings = Settings(ilert=Ilert(webhook_key=Secret("benchmark")), delivery=DeliverySettings(storm=storm))
     return Setup(settings, Scenario(outages=day.outages), patience_seconds=3600)
 
 
@@ -126,7 +126,9 @@ def measure(name: str, day: Day, events: int, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="a tenth of the events, rough figures")
-    parser.add_argument("--day", choices=DAYS, action="append", help="only this one; may be given several times")
+    parser.add_argument(
+        "--day", choices=DAYS, action="append", help="only this one; may be given several times"
+    )
     chosen = parser.parse_args()
     for name in chosen.day or DAYS:
         day = DAYS[name]

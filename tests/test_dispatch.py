@@ -303,7 +303,7 @@ async def test_a_stop_while_a_lease_is_being_committed_ends_quietly_and_loses_no
         lease = w.spool.lease
 
         async def slowly(*asked: Any) -> Any:
-            with trio.CancelScope(shield=True):  # as the spool's own is: who is cancelled meanwhile gets it all the same
+            with trio.CancelScope(shield=True):  # as in the spool: who is cancelled gets it all the same
                 await trio.sleep(5)
                 return await lease(*asked)
 

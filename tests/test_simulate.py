@@ -164,6 +164,18 @@ def test_a_digests_pages_are_ours_and_counted_apart(tmp_path):
     assert [page.events for page in report.pages if page.digest] == [2]
 
 
+def test_what_is_in_a_digest_takes_room_in_the_spool_until_it_is_resolved(tmp_path):
+    small = conf(1, spool=SpoolSettings(max_pending=20))
+    storm = [(i, event(f"k{i}", 3)) for i in range(40)]
+    again = [(100 + i, event(f"k{i}", 3, n=2)) for i in range(1, 11)]
+    fire = [(200, event("fire", 1))]
+    resolves = [(300 + i, event(f"k{i}", status="resolved")) for i in range(10)]
+    after = [(400 + i, event(f"late-{i}", 3)) for i in range(20)]
+    assert run(tmp_path, storm, small).unavailable == 19  # one went out at once
+    assert run(tmp_path, [*storm, *again, *fire, *resolves], small).unavailable == 19
+    assert 19 < run(tmp_path, [*storm, *again, *fire, *resolves, *after], small).unavailable < 39
+
+
 def test_a_route_that_drops_pages_nobody(tmp_path):
     noise = RouteSettings(match=Match(source="test-*"), drop=True)
     report = run(tmp_path, [(0, event("a", source="test-1"))], conf(routes=(noise,)))

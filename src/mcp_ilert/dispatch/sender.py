@@ -69,7 +69,9 @@ class Sender:
         self._settler.add(Item(track, delivery, verdict.decision, verdict.reason, at.wall_ms, said))
         _tell(delivery, outcome, verdict, at)
         _tell_target(track.name, before, verdict.state)
-        if turned:  # else nothing may go that might not before, until the place is free: the settler rings then
+        if (
+            turned
+        ):  # else nothing may go that might not before, until the place is free: the settler rings then
             desk.bell.ring()
 
 

@@ -143,7 +143,9 @@ class World:
     async def _settle(self, spool: Spool, targets: list[str]) -> None:
         """Wait until nothing waits and nothing is dead, which may come back by itself; within the patience."""
         with trio.move_on_after(self._setup.patience_seconds):
-            while (counts := spool.counts()).pending or counts.dead or await self._digests_wait(spool, targets):
+            while (
+                (counts := spool.counts()).pending or counts.dead or await self._digests_wait(spool, targets)
+            ):
                 await trio.sleep(STEP_SECONDS)
 
     async def _digests_wait(self, spool: Spool, targets: list[str]) -> bool:

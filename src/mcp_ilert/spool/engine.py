@@ -12,7 +12,7 @@ from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Se
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import leaves_with, mark
-from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.digests import Digests, members
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State, arrive
@@ -68,6 +68,7 @@ class Engine:
         self._known: dict[int, Agenda] = {}
         """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
+        self._terms["members"] = members(self.shelf)
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
@@ -176,19 +177,14 @@ class Engine:
         return Lane(entry.key, remote=Remote.UNKNOWN if unknown else Remote.NONE)
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
+        """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
         first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
         found = self.shelf.find(tuple(first))
         return [
             entry
             for key, entry in first.items()
-            if not any(self._has_place(row.lane, entry) for row in found.get(key, ()))
+            if not any(row.lane.member or row.lane.pending() for row in found.get(key, ()))
         ]
-
-    def _has_place(self, lane: Lane, entry: Entry) -> bool:
-        if lane.member:
-            return not leaves_with(entry, self.rules.digest_below)
-        return lane.pending() > 0
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -404,6 +400,7 @@ class Engine:
         self._terms["pending"] += pending - waited
         self._terms["lanes"] += (pending > 0) - (waited > 0)
         self._lanes[target] += (pending > 0) - (waited > 0)
+        self._terms["members"] += (after.member > 0) - (before is not None and before.member > 0)
         self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
@@ -413,12 +410,12 @@ class Engine:
         )
         if forget is not None and forget <= now_ms:
             return None
-        ops = (lane.flying,) if lane.flying is not None else lane.waiting
+        op = lane.flying
         return Placement(
             lane.state(now_ms),
-            min((op.severity for op in ops), default=Severity.LOW),
+            op.severity if op is not None else lane.severity(),
             lane.sent,
-            min((op.first_ms for op in ops), default=0),
+            op.first_ms if op is not None else lane.oldest_ms(),
             _due_ms(lane, forget),
             len(lane.letters),
             mark(lane),

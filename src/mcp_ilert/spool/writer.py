@@ -87,7 +87,7 @@ class Writer:
 
     def _run(self, jobs: list[Job]) -> None:
         self._store.engine.history.muted = self._scarce()
-        while self._store.engine.counts().inbox > LAG_EVENTS:
+        while self._store.engine.tail and self._store.engine.counts().inbox > LAG_EVENTS:
             self._transact([])
         jobs = self._admit(jobs)
         try:
@@ -171,7 +171,7 @@ class Writer:
         if self._scarce():
             return self._without(jobs, "the disk has less free room than spool.min_free_bytes")
         arriving = sum(len(job.entries) for job in jobs)
-        if counts.lanes + counts.inbox + arriving <= rules.max_pending:
+        if counts.lanes + counts.members + counts.inbox + arriving <= rules.max_pending:
             return jobs
         while self._store.engine.tail:
             self._transact([])
@@ -180,7 +180,7 @@ class Writer:
     def _admit_slowly(self, jobs: list[Job], max_pending: int) -> list[Job]:
         """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
         engine = self._store.engine
-        lanes = engine.counts().lanes
+        lanes = engine.counts().lanes + engine.counts().members
         admitted = []
         for job in jobs:
             adding = engine.adds_lanes(job.entries)
