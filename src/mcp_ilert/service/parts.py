@@ -22,7 +22,7 @@ from mcp_ilert.targets.ilert import IlertTarget
 from mcp_ilert.targets.port import Target
 
 Attempted = Callable[[Delivery, Outcome], None]
-Interpret = Callable[[bytes], tuple[Event, Route]]
+Interpret = Callable[[Delivery], tuple[Event, Route]]
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -76,10 +76,15 @@ def brief_of(payload: bytes) -> Brief:
 
 
 def interpreter(mapper: Mapper) -> Interpret:
-    """From an event's text to what its request says; the mapping is that of now, not of when it came."""
+    """From a delivery to what its request says; the mapping is that of now, not of when its event came.
 
-    def interpret(payload: bytes) -> tuple[Event, Route]:
-        event = decode_event(payload)
+    A digest is of the severity of its worst alert, and matches routes by it and by its source.
+    """
+
+    def interpret(delivery: Delivery) -> tuple[Event, Route]:
+        event = decode_event(delivery.payload)
+        if delivery.digest:
+            event = msgspec.structs.replace(event, severity=delivery.severity.name.lower())
         return event, mapper.route(event)
 
     return interpret

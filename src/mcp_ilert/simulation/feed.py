@@ -55,7 +55,7 @@ class Feed:
 
     def _put(self, entry: Entry) -> None:
         try:
-            self._spool.put((entry,)).send(None)  # type: ignore[attr-defined] # a coroutine, which is over at once
+            self._spool.put((entry,)).send(None)  # a coroutine, which is over at once
         except StopIteration:
             return
         except UnavailableError:
