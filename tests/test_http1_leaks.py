@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from leaks import blocks_leaked, kilobytes_grown
-from mcp_ilert.wire import Bounds
+from mcp_ilert.wire import Arrival, Bounds
 
 http1 = pytest.importorskip("mcp_ilert._fast.http1", reason="_fast/http1 is not compiled here")
 
@@ -16,7 +16,8 @@ CALENDAR = http1.Calendar(0.0)
 
 
 def talk(*parts, end):
-    session, arrivals = http1.Http1Session(BOUNDS, CALENDAR), []
+    session = http1.Http1Session(BOUNDS, CALENDAR)
+    arrivals: list[Arrival] = []
     for part in parts:
         session.receive(part, arrivals)
     assert session.phase >= 0
@@ -78,6 +79,6 @@ def test_a_large_body_that_never_ends_is_let_go_with_its_connection():
 
 
 def test_an_object_that_is_left_would_be_found():
-    left = []
+    left: list[object] = []
     assert blocks_leaked(lambda: left.append(bytearray(1))) > 1_000
     assert kilobytes_grown(lambda: left.append(b"x" * 1_000_000), 400) > 100_000

@@ -30,6 +30,7 @@ cdef enum:
     MAX_FIELDS = 100
     SMALL = 4096  # bytes that a head's buffer grows to by doubling
     MAX_DIGITS = 10  # of a Content-Length; h11 takes 20, but no body that we take is so large
+    MAX_LABEL = 63
     MAX_HEX = 7  # of a chunk's size
     END_SIZE = 5  # of the bytes that end chunks: 0, CRLF, CRLF
     WITH_CHUNKS = 2  # a chunked body may come in so many times the bytes of the largest body
@@ -57,10 +58,10 @@ cdef tuple PROBLEM = ((b"content-type", b"application/problem+json"),)
 cdef tuple JSON = ((b"content-type", b"application/json"),)
 
 # Per byte, whether it may stand in a token (RFC 9110, 5.6.2), in a value (visible, space, tab, obs-text),
-# in a host's name, in an IPv6 address.
+# between the dots of a host's name, in an IPv6 address.
 cdef unsigned char[256] IN_TOKEN
 cdef unsigned char[256] IN_VALUE
-cdef unsigned char[256] IN_NAME
+cdef unsigned char[256] IN_LABEL
 cdef unsigned char[256] IN_IPV6
 
 
@@ -73,7 +74,7 @@ cdef void mark(unsigned char* table, bytes members) noexcept:
 cdef bytes ALNUM = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 mark(IN_TOKEN, ALNUM + b"!#$%&'*+-.^_`|~")
 mark(IN_VALUE, b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100)))
-mark(IN_NAME, ALNUM + b"-._")
+mark(IN_LABEL, ALNUM + b"-_")
 mark(IN_IPV6, b"0123456789abcdefABCDEF:.")
 
 
@@ -103,6 +104,21 @@ cdef bint all_in(const char* text, Py_ssize_t size, const unsigned char* table) 
     return True
 
 
+cdef bint is_name(const char* text, Py_ssize_t size) noexcept:
+    """Labels of 1 to 63 characters between dots, a last dot or none; the app refuses other names."""
+    cdef Py_ssize_t i, label = 0
+    for i in range(size):
+        if text[i] != c".":
+            label += 1
+            if label > MAX_LABEL or not IN_LABEL[<unsigned char>text[i]]:
+                return False
+        elif label == 0:
+            return False
+        else:
+            label = 0
+    return size > 0
+
+
 cdef bint is_host(const char* text, Py_ssize_t size) noexcept:
     """A name or an address, perhaps with a port; the rest of RFC 3986 is for others to judge."""
     cdef const char* colon
@@ -120,7 +136,7 @@ cdef bint is_host(const char* text, Py_ssize_t size) noexcept:
     else:
         colon = <const char*>memchr(text, c":", size)
         name = size if colon == NULL else colon - text
-        if name == 0 or not all_in(text, name, IN_NAME):
+        if not is_name(text, name):
             return False
     if colon == NULL or colon == end:
         return True
@@ -213,6 +229,7 @@ cdef Found read_head(const char* head, Py_ssize_t size, Fields* fields) noexcept
         return STRANGE
     host.size = connection.size = encoding.size = coding.size = -1
     fields.length.size = fields.content_type.size = fields.authorization.size = -1
+    fields.length.at = 0
     fields.close = fields.chunked = False
     at = LINE_SIZE
     while at < size:
@@ -315,7 +332,6 @@ cdef class Http1Session:
     cdef Py_ssize_t run        # 202s to be sent after `ready`
     cdef list ready
     cdef bytes farewell        # the last answer, to a request that was never given out
-    cdef bint ended
     cdef bint going
     cdef readonly bint leaving
     cdef readonly bint closing
