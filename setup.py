@@ -67,12 +67,15 @@ def _compiles(source: str, flags: list[str]) -> bool:
         )
 
 
-NEEDS: dict[str, dict[str, Any] | None] = {"http2": None if PURE else nghttp2()}
+NEEDS: dict[str, dict[str, Any] | None] = {
+    "http2": None if PURE else nghttp2(),
+    "reactor": {} if sys.platform == "linux" else None,
+}
 """What a module needs beyond a C compiler: arguments of its Extension, by its name; None: it is not to be had."""
 
 
 def sources() -> list[Path]:
-    """Every module of `_fast/` but the package itself; relative, as setuptools wants them."""
+    """Every module of `_fast/` that can be had here; relative, as setuptools wants them."""
     folder = Path("src/mcp_ilert/_fast")
     return sorted(
         p

@@ -18,8 +18,12 @@ class Client:
 
     def __init__(self, limit=65_536):
         self.bounds = Bounds(line_bytes=limit)
-        self.session = LineSession(self.bounds)
+        self.overlong = 0
+        self.session = LineSession(self.bounds, self._tell_overlong)
         self.arrivals = []
+
+    def _tell_overlong(self):
+        self.overlong += 1
 
     def send(self, *parts):
         for part in parts:
@@ -89,7 +93,7 @@ def test_an_overlong_line_is_answered_in_its_turn_and_skipped():
     client.send(b"x\n2\n")
     assert client.lines == [b"1", b"2"]
     assert client.session.pending == 2
-    assert client.session.overlong == 1
+    assert client.overlong == 1
     assert client.session.output() == b""
     assert client.accept_all() == OK + TOO_LONG + OK
 

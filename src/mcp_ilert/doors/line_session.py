@@ -4,6 +4,7 @@ Blank lines are skipped, and have no answer; a last line needs no newline. A lin
 and never held: `{"ok":false,"error":"…"}` in the intake's words.
 """
 
+from collections.abc import Callable
 from itertools import count, repeat
 from typing import Final
 
@@ -41,16 +42,17 @@ class LineSession:
         "_next",
         "_ready",
         "_run",
+        "_tell_overlong",
         "closing",
-        "overlong",
     )
 
+    leaving: Final = False
     unread: Final = None
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: Bounds, tell_overlong: Callable[[], None] = lambda: None) -> None:
+        """`tell_overlong` is called for each line that is answered here, for whoever counts what is refused."""
         self.closing = False
-        self.overlong = 0
-        """Lines that were answered here, for whoever counts what is refused."""
+        self._tell_overlong = tell_overlong
         self._bounds = bounds
         self._limit = bounds.line_bytes
         self._lines = Lines(self._limit)
@@ -110,7 +112,7 @@ class LineSession:
             return
         for line in lines:
             if isinstance(line, Overlong):
-                self.overlong += 1
+                self._tell_overlong()
                 self._answer_here(f"the event is larger than {self._limit} bytes (listen.max_event_bytes)")
             else:
                 arrivals.append((self, self._next, HEAD, line))
