@@ -10,7 +10,7 @@ from dispatch_world import OK, FakeTarget, idle_world, running, world
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.events import Delivery, Kind, Rejected, Severity, Throttled, Unavailable
-from mcp_ilert.spool.port import Replay
+from mcp_ilert.spool.port import Replay, Retarget
 
 DOWN = Unavailable("connect error", certain=True)
 
@@ -146,6 +146,23 @@ async def test_one_target_that_hangs_does_not_hold_up_another_for_ever(autojump_
         await w.put("x", target="ops")
         await trio.sleep(30)
         assert quick.keys == ["x"]
+
+
+async def test_a_target_that_fails_slowly_leaves_another_its_share_of_the_places(
+    autojump_clock: MockClock,
+) -> None:
+    """The failing one looks urgent each time that it gives a place back; the other has a backlog and nothing new."""
+    slow, quick = FakeTarget("default", seconds=10), FakeTarget("ops")
+    slow.answer = lambda _d: Rejected(400, "no")
+    async with world(slow, quick, per_minute=600, burst=600) as w:
+        for i in range(120):  # one by one, so that its places come free one by one
+            await w.put(f"k{i}")
+            await trio.sleep(0.43)
+        before = len(slow.came)
+        await w.put(*(f"x{i}" for i in range(40)), target="ops")
+        await trio.sleep(100)
+        assert len(quick.came) >= 35
+        assert len(slow.came) - before >= 35
 
 
 async def test_a_failed_attempt_is_made_again_after_its_backoff(autojump_clock: MockClock) -> None:
@@ -432,6 +449,35 @@ async def test_a_removed_target_gets_nothing_more(autojump_clock: MockClock) -> 
         await w.put("a", target="ops")
         await trio.sleep(100)
         assert (gone.came, gone.closed) == ([], 1)
+
+
+async def test_what_a_removed_target_had_in_flight_moves_if_it_is_not_delivered(
+    autojump_clock: MockClock,
+) -> None:
+    gone = FakeTarget("ops", seconds=5)
+    gone.answer = lambda _d: DOWN
+    async with world(FakeTarget("default"), gone) as w:
+        await w.put("a", target="ops")
+        await trio.sleep(1)
+        w.dispatcher.replace({"default": w.target}, w.settings)
+        await w.spool.change(Retarget(("default",)), w.now_ms())
+        await trio.sleep(10)
+        assert (gone.keys, w.target.keys) == (["a"], ["a"])
+        assert w.spool.counts().delivered == 1
+
+
+async def test_what_came_behind_the_last_request_of_a_removed_target_moves(
+    autojump_clock: MockClock,
+) -> None:
+    gone = FakeTarget("ops", seconds=5)
+    async with world(FakeTarget("default"), gone) as w:
+        await w.put("a", target="ops", kind=Kind.RESOLVE)
+        await trio.sleep(1)
+        w.dispatcher.replace({"default": w.target}, w.settings)
+        await w.spool.change(Retarget(("default",)), w.now_ms())
+        await w.put("a", target="ops")
+        await trio.sleep(10)
+        assert [(d.key, d.kind) for _, d in w.target.came] == [("a", Kind.ALERT)]
 
 
 async def test_latency_is_told_from_the_acceptance_of_the_oldest_event(autojump_clock: MockClock) -> None:
