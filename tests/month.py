@@ -78,6 +78,8 @@ class Ilert:
         self.window = (0, 0)
         self.open: dict[str, bool] = {}
         self.left: deque[float] = deque()
+        self.paused_until = 0.0
+        """What the last 429 asked for."""
         self.flying: set[str] = set()
         self.newest: dict[tuple[str, Kind], int] = {}
         self.resolved: dict[str, int] = {}
@@ -108,6 +110,7 @@ class Ilert:
         while self.left[0] <= now - 60:
             self.left.popleft()
         assert len(self.left) <= month.most_per_minute(now), f"pace of {self.name} at {now}"
+        assert now >= self.paused_until, f"{self.name} was to pause until {self.paused_until}, and it is {now}"
         assert lane not in self.flying, f"two requests of {lane} in flight at {now}"
         month.arrived(lane, now)
         if not delivery.digest:
@@ -141,7 +144,9 @@ class Ilert:
             return Rejected(400, "no")
         if self._over_limit():
             self.month.story.throttled += 1
-            return Throttled(None if draw.random() < 0.5 else draw.uniform(1, 90))
+            seconds = None if draw.random() < 0.5 else draw.uniform(1, 90)
+            self.paused_until = max(self.paused_until, trio.current_time() + (seconds or 60) - 0.001)
+            return Throttled(seconds)
         self._apply(delivery, lane, True)
         return Delivered(202)
 
@@ -224,7 +229,7 @@ class Month:
                     await self.dispatcher.run()
                 self.spool = self.dispatcher = None
             self._audit()
-            await trio.sleep(self.draw.choice((0.0, 1.0, 30.0, 600.0)))
+            await trio.sleep(self.draw.choice((0.0, 0.0, 1.0, 30.0, 600.0)))
 
     def _audit(self) -> None:
         with SpoolView(self.path, self.now_ms) as view:
@@ -244,9 +249,21 @@ class Month:
             await trio.sleep(self.draw.expovariate(1 / 2700))
             await self._accept(self.draw.randrange(KEYS))
             if self.draw.random() < 0.006:
-                for _ in range(self.draw.randrange(100, 300)):
-                    await self._accept(self.draw.randrange(4 * KEYS))
-                    await trio.sleep(self.draw.expovariate(5))
+                await self._storm()
+
+    async def _storm(self) -> None:
+        """Many events in a minute; often the bridge is killed in the middle."""
+        for _ in range(self.draw.randrange(100, 300)):
+            await self._accept(self.draw.randrange(4 * KEYS))
+            await trio.sleep(self.draw.expovariate(5))
+            if self.draw.random() < 0.005:
+                self._kill()
+
+    def _kill(self) -> None:
+        self.watched.clear()
+        if self.life is not None:
+            self.story.crashes += 1
+            self.life.cancel()
 
     async def _accept(self, number: int) -> None:
         spool = self.spool
@@ -311,13 +328,10 @@ class Month:
         """Crashes and gentle stops, at any moment."""
         while True:
             await trio.sleep(self.draw.expovariate(1 / (14 * HOUR)))
-            self.watched.clear()
-            if self.life is None or self.dispatcher is None:
-                continue
-            if self.draw.random() < 0.7:
-                self.story.crashes += 1
-                self.life.cancel()
+            if self.dispatcher is None or self.draw.random() < 0.7:
+                self._kill()
             else:
+                self.watched.clear()
                 self.story.stops += 1
                 await self.dispatcher.drain(8)
 
@@ -329,6 +343,8 @@ class Month:
             if self.draw.random() < 0.3:
                 self.story.jumps += 1
                 self.skew_ms += round(self.draw.uniform(-1, 1) * HOUR * 1000)
+                for ilert in self.ilerts.values():  # a restart may take the jump for time that has passed
+                    ilert.paused_until = 0.0
                 continue
             self.story.reloads += 1
             self.rates.append((trio.current_time(), self.draw.choice(RATES)))
