@@ -87,7 +87,10 @@ class Ilert:
     async def send(self, delivery: Delivery) -> Outcome:
         """An attempt, judged before it is answered."""
         month, lane = self.month, delivery.key.lower()
-        self._leaves(delivery, lane)
+        try:
+            self._leaves(delivery, lane)
+        except AssertionError as broken:  # the dispatcher would take it for an outage
+            month.broken = month.broken or broken
         month.story.requests += 1
         month.story.digests += delivery.digest
         self.flying.add(lane)
@@ -110,7 +113,9 @@ class Ilert:
         while self.left[0] <= now - 60:
             self.left.popleft()
         assert len(self.left) <= month.most_per_minute(now), f"pace of {self.name} at {now}"
-        assert now >= self.paused_until, f"{self.name} was to pause until {self.paused_until}, and it is {now}"
+        assert now >= self.paused_until, (
+            f"{self.name} was to pause until {self.paused_until}, and it is {now}"
+        )
         assert lane not in self.flying, f"two requests of {lane} in flight at {now}"
         month.arrived(lane, now)
         if not delivery.digest:
@@ -190,7 +195,10 @@ class Month:
         self.spool: WrittenSpool | None = None
         self.dispatcher: Dispatcher | None = None
         self.life: trio.CancelScope | None = None
+        self.storm = False
         self.over = False
+        self.broken: AssertionError | None = None
+        """The first promise that a request broke."""
 
     # The bridge ---------------------------------------------------------------------------------------------------
 
@@ -229,7 +237,7 @@ class Month:
                     await self.dispatcher.run()
                 self.spool = self.dispatcher = None
             self._audit()
-            await trio.sleep(self.draw.choice((0.0, 0.0, 1.0, 30.0, 600.0)))
+            await trio.sleep(self.draw.choice((0.0, 1.0) if self.storm else (0.0, 1.0, 30.0, 600.0)))
 
     def _audit(self) -> None:
         with SpoolView(self.path, self.now_ms) as view:
@@ -246,18 +254,21 @@ class Month:
     async def traffic(self) -> None:
         """A few events an hour, and now and then a storm."""
         while trio.current_time() < self.days * DAY:
-            await trio.sleep(self.draw.expovariate(1 / 2700))
+            await trio.sleep(self.draw.expovariate(1 / 3600))
             await self._accept(self.draw.randrange(KEYS))
-            if self.draw.random() < 0.006:
+            if self.draw.random() < 0.012:
                 await self._storm()
 
     async def _storm(self) -> None:
         """Many events in a minute; often the bridge is killed in the middle."""
+        self.storm = True
         for _ in range(self.draw.randrange(100, 300)):
             await self._accept(self.draw.randrange(4 * KEYS))
-            await trio.sleep(self.draw.expovariate(5))
-            if self.draw.random() < 0.005:
-                self._kill()
+            await trio.sleep(self.draw.expovariate(20))
+        for _ in range(self.draw.randrange(3)):
+            await trio.sleep(self.draw.uniform(0, 60))
+            self._kill()
+        self.storm = False
 
     def _kill(self) -> None:
         self.watched.clear()
@@ -280,6 +291,8 @@ class Month:
         repeats = 1 + (self.draw.random() < 0.05)
         await spool.put([entry] * repeats)
         self.last[key.lower()] = kind
+        if self.broken is not None:
+            raise self.broken
         assert spool.counts().error() == 0
 
     def _watch(self, lane: str, target: str) -> None:
@@ -322,7 +335,7 @@ class Month:
             self.story.faults.add(ilert.mode)
             await trio.sleep(self.draw.expovariate(1 / HOUR))
             self.watched.clear()
-            ilert.mode = "fine"
+            ilert.mode, ilert.limit = "fine", self.draw.choice((30, 50, 1_000))
 
     async def deaths(self) -> None:
         """Crashes and gentle stops, at any moment."""
@@ -375,6 +388,8 @@ class Month:
             self.over = True
             assert self.dispatcher is not None
             await self.dispatcher.drain(TIMEOUT)
+        if self.broken is not None:
+            raise self.broken
         self._reckon()
         return self.story
 
