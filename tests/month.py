@@ -266,6 +266,8 @@ class Month:
     async def _storm(self) -> None:
         """Many events in a minute; often the bridge is killed in the middle."""
         self.storm = True
+        for ilert in self.ilerts.values():
+            ilert.limit = self.draw.choice((8, 20, 50, 1_000))
         for _ in range(self.draw.randrange(100, 300)):
             await self._accept(self.draw.randrange(4 * KEYS))
             await trio.sleep(self.draw.expovariate(20))
@@ -337,11 +339,10 @@ class Month:
             await trio.sleep(self.draw.expovariate(1 / (8 * HOUR)))
             self.watched.clear()
             ilert.mode = self.draw.choice(MODES)
-            ilert.limit = self.draw.choice((50, 50, 20, 8))
             self.story.faults.add(ilert.mode)
             await trio.sleep(self.draw.expovariate(1 / HOUR))
             self.watched.clear()
-            ilert.mode, ilert.limit = "fine", self.draw.choice((30, 50, 1_000))
+            ilert.mode = "fine"
 
     async def deaths(self) -> None:
         """Crashes and gentle stops, at any moment."""
