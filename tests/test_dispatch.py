@@ -137,6 +137,23 @@ async def test_all_targets_together_stay_below_the_limit_of_the_address(autojump
         assert w.spool.counts().delivered == 800
 
 
+async def test_what_was_spent_of_the_limit_of_the_address_survives_restarts(
+    autojump_clock: MockClock,
+) -> None:
+    targets = [FakeTarget("default"), *(FakeTarget(f"t{i}") for i in range(4))]
+    async with idle_world(*targets, per_minute=600, burst=600, max_in_flight=64) as w:
+        for target in w.targets:
+            await w.put(*(f"k{i}" for i in range(400)), target=target)
+        for seconds in (5, 1, 20, 1, 1, 40, 60):
+            w.hire()
+            async with running(w):
+                await trio.sleep(seconds)
+            w.skew_ms += 3_600_000
+        times = sorted(at for target in targets for at in target.times)
+        assert len(times) > 700
+        assert all(sum(1 for at in times if start <= at < start + 60) < 700 for start in times)
+
+
 async def test_one_target_that_hangs_does_not_hold_up_another_for_ever(autojump_clock: MockClock) -> None:
     slow, quick = FakeTarget("default", seconds=10), FakeTarget("ops")
     slow.answer = lambda _d: Unavailable("timeout", certain=False)
