@@ -56,6 +56,7 @@ async def test_reloads_under_load_drop_no_connection_refuse_no_event_and_cancel_
                 addresses.add((producer, answer.extensions["network_stream"].get_extra_info("client_addr")))
                 answers[answer.status_code] += 1
                 posted, number = posted + 1, number + 1
+                await trio.sleep(0.01)  # a connection may serve so many requests and no more
 
     async with open_sandbox(SandboxIlert(UNLIMITED)) as sandbox:
         slowly = Fault(kind="hang", seconds=0.3, applied=True)
