@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from month import MODES, Story, live_through
+from month import Story, live_through
+from month_ilert import MODES
 
 ASKED = os.environ.get("MCP_ILERT_MONTHS", "0-2")
 FIRST, _, LAST = ASKED.partition("-")
