@@ -71,6 +71,8 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
     with pytest.raises(SpoolError, match="is of version 99; this mcp-ilert knows"):
         async with opened("thread", tmp_path, RULES, Clock()):
             pass
+    with pytest.raises(SpoolError, match=r"is of version 99.*: use the newer mcp-ilert"):
+        SpoolView(tmp_path / "spool.db")
 
 
 NEWER_THAN_1 = (

@@ -128,11 +128,9 @@ class SpoolView:
             version = int(self._connection.pragma("user_version"))
         except apsw.Error as error:
             raise SpoolError(f"spool: {path} cannot be read ({error})") from error
-        if version != len(migrations()):
-            raise SpoolError(
-                f"spool: {path} is of version {version}; this mcp-ilert knows {len(migrations())}: "
-                "start the bridge once to migrate an older one"
-            )
+        if version != (known := len(migrations())):
+            mend = "start the bridge once to migrate it" if version < known else "use the newer mcp-ilert"
+            raise SpoolError(f"spool: {path} is of version {version}; this mcp-ilert knows {known}: {mend}")
         self._shelf = SqliteShelf(self._connection)
         self._names = {t.id: t.name for t in self._shelf.targets()}
 
