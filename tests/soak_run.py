@@ -1,0 +1,344 @@
+"""One run of the soak: a bridge that is killed again and again between producers and a faulty iLert.
+
+From time to time there is a *reckoning*: the producers pause; with one integration key refused and one limited to
+hardly anything, the lanes of the third must drain all the same; then all is mended, all drains, and each alert key
+is looked up at iLert. At the end all is resolved, and no alert but the producers' own may stand open.
+"""
+
+import random
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import trio
+
+import soak_producers
+from bridge import Bridge, spawned, write_config
+from mcp_ilert.control import ReplayDead, ask
+from mcp_ilert.errors import McpIlertError
+from mcp_ilert.events import KIND_OF_STATUS, Counts
+from mcp_ilert.sandbox.server import open_sandbox
+from mcp_ilert.spool.view import LaneView, SpoolView
+from oracle import DIGEST, EVENT_TYPE, History, Letter, Place, Verdict, judge
+from soak_ilert import HARDLY, REFUSED, TARGETS, TIMEOUT_SECONDS, UNLIMITED, USUAL, Ilert
+from soak_producers import Producers, Wrong
+
+IN_FLIGHT = 8
+DRAIN_SECONDS = 240.0
+CALM = {"per_minute": 60_000, "burst": 6_000}
+TIGHT = {"per_minute": 1_200, "burst": 10}
+"""So tight that digests form."""
+LIVES_OF_A_PACE = 12
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """How long a run is, and how it goes."""
+
+    seed: int = 1
+    kills: int | None = None
+    minutes: float | None = None
+    life_seconds: tuple[float, float] = (0.1, 1.5)
+    reckon_every: int = 100
+    """Kills from one reckoning to the next."""
+    storm_keys: int = 240
+
+
+class Run:
+    """Everything of one run, and its figures."""
+
+    def __init__(self, plan: Plan, folder: Path, tell: Callable[[str], None]) -> None:
+        self.plan = plan
+        self.dice = random.Random(plan.seed)
+        self.folder = folder
+        self.spool = folder / "spool.db"
+        self.history = History()
+        self.ilert = Ilert(self.history, random.Random(self.dice.random()))
+        self.producers = Producers(self.history, lambda: self.port)
+        self.port = 0
+        self.ends: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter()
+        self.ready: list[float] = []
+        self.first_delivery: list[float] = []
+        self.counts = Counts()
+        self.verdict = Verdict()
+        self.seconds = 0.0
+        self._tell = tell
+        self._began = time.monotonic()
+
+    async def run(self) -> None:
+        """Raises Wrong, with what is wrong, at the first reckoning that finds it."""
+        async with open_sandbox(self.ilert.core) as self.ilert.server, trio.open_nursery() as nursery:
+            self.port = await _free_port()
+            nursery.start_soon(self.ilert.watch_itself)
+            nursery.start_soon(self.ilert.go_wrong, self.producers)
+            self._start_producers(nursery)
+            while not self.over():
+                await self.some_lives()
+                await self.reckon()
+            await self.close()
+            nursery.cancel_scope.cancel()
+        self.seconds = time.monotonic() - self._began
+
+    def _start_producers(self, nursery: trio.Nursery) -> None:
+        def dice() -> random.Random:
+            return random.Random(self.dice.random())
+
+        for number in range(3):
+            nursery.start_soon(
+                soak_producers.urgent, self.producers, dice(), f"main{number}", "default", 40
+            )
+        for target in ("limited", "refused"):
+            nursery.start_soon(soak_producers.urgent, self.producers, dice(), target, target, 15)
+        nursery.start_soon(soak_producers.singles, self.producers, dice())
+        nursery.start_soon(soak_producers.storms, self.producers, dice(), self.plan.storm_keys)
+
+    def over(self) -> bool:
+        """Whether there were enough kills, or minutes."""
+        plan = self.plan
+        enough = plan.kills is not None and self.ends["kill"] >= plan.kills
+        late = plan.minutes is not None and time.monotonic() - self._began > plan.minutes * 60
+        return enough or late
+
+    # Lives ----------------------------------------------------------------------------------------------------
+
+    async def some_lives(self) -> None:
+        """Lives up to the next reckoning."""
+        goal = self.ends["kill"] + self.plan.reckon_every
+        self.producers.may_speak.set()
+        while self.ends["kill"] < goal and not self.over():
+            tight = self.ilert.life // LIVES_OF_A_PACE % 2 == 0
+            self.producers.hasty = not tight
+            await self.live(TIGHT if tight else CALM)
+            self._tell(
+                f"kills {self.ends['kill']}, answered {self.history.fates['answered']:,}, "
+                f"at iLert {len(self.history.arrivals):,}, digests {self.ilert.counts['digest ALERT']}"
+            )
+
+    async def live(self, pace: dict[str, int]) -> None:
+        """One process, from its start to its end."""
+        dice = self.dice
+        async with self.process(pace) as bridge:
+            if dice.random() < 0.15:
+                await trio.sleep(dice.uniform(0, 0.6))
+                await self.kill(bridge, "kill during start")
+                return
+            await self.until_ready(bridge)
+            await trio.sleep(dice.uniform(*self.plan.life_seconds))
+            if dice.random() < 0.1:
+                await self.replay()
+            if dice.random() < 0.9:
+                await self.kill(bridge)
+            else:
+                await self.end(bridge)
+
+    def process(self, pace: dict[str, int]) -> Any:
+        """A new process of the bridge, as a context manager."""
+        config = write_config(
+            self.folder,
+            self.ilert.server.url,
+            listen={"port": self.port},
+            ilert={"webhook_key": "key-default", "timeout_seconds": TIMEOUT_SECONDS},
+            routes=[
+                {"name": name, "match": {"source": name}, "webhook_key": f"key-{name}"} for name in TARGETS[1:]
+            ],
+            rate_limit=pace,
+            delivery={"max_in_flight": IN_FLIGHT, "storm": {"after_seconds": 2}},
+            retries={"base_interval_seconds": 0.05, "max_interval_seconds": 1},
+            logging={"level": "warning"},
+        )
+        self.ilert.begin_life()
+        self._spawned = time.monotonic()
+        return spawned(["serve", "--config", str(config)])
+
+    async def until_ready(self, bridge: Bridge) -> None:
+        """Ask /readyz until it says so."""
+        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+            while bridge.process.returncode is None:
+                try:
+                    answer = await client.get(f"http://127.0.0.1:{self.port}/readyz")
+                except httpx.TransportError:
+                    await trio.sleep(0.01)
+                    continue
+                if answer.status_code == 200:
+                    self.ready.append(time.monotonic() - self._spawned)
+                    return
+                await trio.sleep(0.01)
+        raise Wrong(f"the bridge ended by itself with {bridge.process.returncode}: {bridge.plain}")
+
+    async def replay(self) -> None:
+        """What an operator may do at any time."""
+        try:
+            await trio.to_thread.run_sync(ask, self.spool, ReplayDead(None))
+        except McpIlertError:
+            self.seen["replays that failed"] += 1
+        else:
+            self.seen["replays"] += 1
+
+    async def kill(self, bridge: Bridge, how: str = "") -> None:
+        self.ends["kill"] += 1
+        self.ends[how] += 1
+        self.history.killed.add(self.ilert.life)
+        bridge.signal(signal.SIGKILL)
+        self._ended(await bridge.exit_code(), -signal.SIGKILL, bridge)
+
+    async def end(self, bridge: Bridge) -> None:
+        self.ends["gentle"] += 1
+        bridge.signal(signal.SIGTERM)
+        self._ended(await bridge.exit_code(), 0, bridge)
+
+    def _ended(self, code: int, meant: int, bridge: Bridge) -> None:
+        """The books must be right after each end, and hold what was answered and no more than was said."""
+        if code != meant:
+            raise Wrong(f"the bridge ended with {code}, meant was {meant}: {bridge.plain} {bridge.records[-5:]}")
+        if self.ilert.first_arrival is not None:
+            self.first_delivery.append(self.ilert.first_arrival - self._spawned)
+        if not self.spool.exists():
+            return
+        with SpoolView(self.spool) as view:
+            audit = view.audit()
+        self.counts = audit.counts
+        if audit.error:
+            raise Wrong(f"the conservation law is broken by {audit.error} after life {self.ilert.life}: {audit}")
+        fates, accepted = self.history.fates, audit.counts.accepted
+        if not fates["answered"] <= accepted <= self.history.maybe_taken or audit.counts.fanned_out:
+            raise Wrong(f"{accepted} events are in the books, of these were said {fates}")
+
+    # Reckonings -----------------------------------------------------------------------------------------------
+
+    async def reckon(self) -> None:
+        """See that one key holds up no other; mend all, drain, and look each alert key up."""
+        await self.producers.hush()
+        await self._others_drain()
+        await self._drain(lambda view: self._settled(view, digests_stay=True))
+        self._judge({key: words[0].target for key, words in self.history.words.items()})
+        self.ilert.core.use(USUAL)
+
+    async def _others_drain(self) -> None:
+        self.ilert.set(REFUSED)
+        self.ilert.core.use(HARDLY)
+        async with self.process(CALM) as bridge:
+            await self.until_ready(bridge)
+            for name in TARGETS[1:]:
+                await self._say([(f"{name}-{number}", "firing", 1, name) for number in range(15)])
+            await self.replay()
+            await self._until(lambda view: not view.counts().inbox and not _waiting(view)["default"])
+            with SpoolView(self.spool) as view:
+                waiting = _waiting(view)
+            if not waiting["refused"]:
+                raise Wrong("what iLert refuses does not wait")
+            self.seen["limited lanes that waited while others drained"] += waiting["limited"]
+            self.seen["refused lanes that waited while others drained"] += waiting["refused"]
+            await self.kill(bridge)
+
+    async def _drain(self, done: Callable[[SpoolView], bool], *more: tuple[str, str, int, str]) -> None:
+        self.ilert.set()
+        self.ilert.core.use(UNLIMITED)
+        async with self.process(CALM) as bridge:
+            await self.until_ready(bridge)
+            for first in range(0, len(more), 50):
+                await self._say(list(more[first : first + 50]))
+            await self.replay()
+            await self._until(done)
+            await self.end(bridge)
+
+    async def close(self) -> None:
+        """Resolve what can be resolved: then nothing waits, and no digest stands open."""
+        targets = {key: words[0].target for key, words in self.history.words.items() if "single" not in key}
+        await self._drain(self._settled, *((key, "resolved", 2, target) for key, target in targets.items()))
+        self._judge(targets)
+        if left := self.ilert.open_digests():
+            raise Wrong(f"digests stand open though all was resolved: {left}")
+
+    async def _say(self, what: list[tuple[str, str, int, str]]) -> None:
+        mouth = self.producers.mouth()
+        words = [self.producers.word(key, status, priority, target) for key, status, priority, target in what]
+        if not await mouth.say(words):
+            raise Wrong("a bridge that is ready does not take events")
+        await mouth.close()
+
+    async def _until(self, done: Callable[[SpoolView], bool]) -> None:
+        """Wait for what must come; the time is a bound, not a verdict on speed."""
+        with trio.move_on_after(DRAIN_SECONDS):
+            while True:
+                with SpoolView(self.spool) as view:
+                    if done(view):
+                        return
+                await trio.sleep(0.1)
+        with SpoolView(self.spool) as view:
+            raise Wrong(f"still waiting after {DRAIN_SECONDS:g} s: {view.counts()} {view.lanes(5)}")
+
+    def _settled(self, view: SpoolView, *, digests_stay: bool = False) -> bool:
+        """Whether nothing waits, is in flight or may be brought back, but what an open digest says next."""
+        if view.counts().pending or any(_may_return(lane) for lane in _dead(view)):
+            return False
+        lanes = view.lanes(100)
+        return all(_is_open_digest(lane) for lane in lanes) if digests_stay else not lanes
+
+    def _judge(self, targets: dict[str, str]) -> None:
+        with SpoolView(self.spool) as view:
+            letters = _letters(view)
+            digests = frozenset(self.ilert.open_digests())
+            places = {
+                key: Place(self.ilert.standing(key, target), _digest(view, key) in digests, letters.get(key, ()))
+                for key, target in targets.items()
+            }
+        self.verdict = judge(self.history, places)
+        wrong = self.verdict.wrong
+        worst = max(self.verdict.repeats_by_kill.values(), default=0)
+        if worst > IN_FLIGHT:
+            wrong = [*wrong, f"{worst} operations came again after one kill, {IN_FLIGHT} could be in flight"]
+        delivered = {(a.target, a.key, a.kind, a.number) for a in self.history.arrivals if a.applied}
+        if self.counts.delivered > len(delivered):
+            wrong = [*wrong, f"{self.counts.delivered} are booked as delivered, iLert took {len(delivered)}"]
+        if wrong:
+            raise Wrong(f"{len(wrong)} things are wrong: {wrong[:5]}")
+
+
+def _waiting(view: SpoolView) -> Counter[str]:
+    """Lanes of events in which something waits alive, by target."""
+    return Counter(lane.target for lane in view.lanes(1_000) if not lane.key.startswith(DIGEST) and lane.state != "dead")
+
+
+def _is_open_digest(lane: LaneView) -> bool:
+    """What it says next may wait for a minute."""
+    return lane.key.startswith(DIGEST) and lane.remote == "open" and lane.in_flight is None
+
+
+def _digest(view: SpoolView, key: str) -> str | None:
+    """The digest that stands for the key."""
+    if not key.startswith("storm"):
+        return None
+    return next((lane.digest for lane in view.show(key) if lane.digest), None)
+
+
+def _dead(view: SpoolView) -> Iterator[LaneView]:
+    page = view.dead(1_000)
+    while page:
+        yield from page
+        page = view.dead(1_000, page[-1].id)
+
+
+def _may_return(lane: LaneView) -> bool:
+    return lane.state == "dead" or any(not letter.superseded for letter in lane.letters)
+
+
+def _letters(view: SpoolView) -> dict[str, tuple[Letter, ...]]:
+    names = {KIND_OF_STATUS[status]: name for status, name in EVENT_TYPE.items()}
+    return {
+        lane.key: tuple(
+            Letter(names[x.op.kind], int(msgspec.json.decode(x.op.payload)["number"])) for x in lane.letters
+        )
+        for lane in _dead(view)
+    }
+
+
+async def _free_port() -> int:
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = int(listener.socket.getsockname()[1])
+    await listener.aclose()
+    return port
