@@ -4,7 +4,7 @@ import json
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -90,9 +90,11 @@ async def running(config: Path, *, args: Iterable[str] = ("serve",)) -> AsyncIte
 
 
 @asynccontextmanager
-async def spawned(args: list[str], config: Path = Path()) -> AsyncIterator[Bridge]:
+async def spawned(
+    args: list[str], config: Path = Path(), program: Sequence[str] = ("-m", "mcp_ilert")
+) -> AsyncIterator[Bridge]:
     """Start the program, whatever comes of it."""
-    command = [sys.executable, "-m", "mcp_ilert", *args]
+    command = [sys.executable, *program, *args]
     async with trio.open_nursery() as nursery:
         start = partial(trio.lowlevel.open_process, command, stderr=-1, stdout=-3, stdin=-3)
         process = await start()

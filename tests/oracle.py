@@ -183,13 +183,15 @@ def losses(history: History, places: Mapping[str, Place]) -> Iterator[str]:
             newest[arrival.key] = max(newest.get(arrival.key, 0), arrival.number)
     for key, place in places.items():
         words = history.words[key]
-        last = next((w for w in reversed(words) if w.fate == "answered"), None)
         if not stands_right(words, place):
             yield f"{key} stands as {place}, its events were {words[-4:]}"
-        elif last is not None and last.status == "firing" and not place.digested and not place.letters:
-            # Nothing uncertain came later, so the alert that stands there must have this event's text.
-            if words[-1] is last and newest.get(key, 0) != last.number:
-                yield f"{key} is open with the text of {newest.get(key)}, its newest event was {last}"
+        elif _must_be_shown(words[-1], place) and newest.get(key) != words[-1].number:
+            yield f"{key} is open with the text of {newest.get(key)}, its newest event was {words[-1]}"
+
+
+def _must_be_shown(last: Word, place: Place) -> bool:
+    """Whether the alert that stands at iLert must have this event's text: nothing uncertain came later."""
+    return last.fate == "answered" and last.status == "firing" and not place.digested and not place.letters
 
 
 def invention(history: History, arrival: Arrival) -> str:

@@ -15,14 +15,16 @@ from pathlib import Path
 
 import trio
 
-from soak_producers import Wrong
+from soak_producers import BrokenPromiseError
 from soak_report import figures, row
 from soak_run import Plan, Run
 
 
 def tell(line: str) -> None:
     """Progress, on one line where there is a terminal."""
-    print(f"\r{line}" if sys.stderr.isatty() else line, end="" if sys.stderr.isatty() else "\n", file=sys.stderr)
+    print(
+        f"\r{line}" if sys.stderr.isatty() else line, end="" if sys.stderr.isatty() else "\n", file=sys.stderr
+    )
 
 
 def main() -> int:
@@ -40,7 +42,7 @@ def main() -> int:
         wrong: list[str] = []
         try:
             trio.run(run.run)
-        except* Wrong as found:
+        except* BrokenPromiseError as found:
             wrong = [str(each) for each in found.exceptions]
     print(json.dumps(figures(run), indent=2))
     print("\n" + "\n".join(wrong or [row(run)]))

@@ -29,7 +29,10 @@ def options(limited_to: int | None) -> Options:
     return Options(
         sources=tuple(
             Source(
-                key=f"key-{name}", id=2000 + number, name=name, per_window=limited_to if name == "limited" else None
+                key=f"key-{name}",
+                id=2000 + number,
+                name=name,
+                per_window=limited_to if name == "limited" else None,
             )
             for number, name in enumerate(TARGETS)
         ),
@@ -187,5 +190,3 @@ def _status(status: int, **changes: Any) -> Fault:
 
 def _members(body: dict[str, Any]) -> int:
     return int(body["customDetails"]["digest"]["unresolved"])
-
-

@@ -2,7 +2,8 @@
 
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from itertools import count
 
 import trio
@@ -15,7 +16,7 @@ ANSWER_SECONDS = 60.0
 BATCH = 20
 
 
-class Wrong(AssertionError):
+class BrokenPromiseError(AssertionError):
     """A promise is broken; there is no use in going on."""
 
 
@@ -54,8 +55,14 @@ class Producers:
             self._speaking -= 1
             self._silence.set()
 
-    def mouth(self) -> "Mouth":
-        return Mouth(self.history, self._port)
+    @asynccontextmanager
+    async def mouth(self) -> AsyncIterator["Mouth"]:
+        """A connection of its own."""
+        mouth = Mouth(self.history, self._port)
+        try:
+            yield mouth
+        finally:
+            await mouth.close()
 
 
 class Mouth:
@@ -84,7 +91,7 @@ class Mouth:
             self._history.answer(words, "answered")
             return True
         if status != 503:
-            raise Wrong(f"{status} {answer} for {words}")
+            raise BrokenPromiseError(f"{status} {answer} for {words}")
         self._history.answer(words, "refused")
         await self.close()
         return False
@@ -111,38 +118,44 @@ def _event(word: Word) -> dict[str, object]:
 
 async def urgent(all_: Producers, dice: random.Random, name: str, target: str, keys: int) -> None:
     """Alerts that come, are accepted and resolved at random."""
-    mouth = all_.mouth()
-    while True:
-        picked = {f"{name}-{dice.randrange(keys)}" for _ in range(dice.randint(1, 5))}
-        words = [all_.word(key, dice.choice(STATUSES), dice.randint(1, 2), target) for key in sorted(picked)]
-        await all_.speak(mouth, words)
-        await trio.sleep(dice.uniform(0, 0.1) if all_.hasty else dice.uniform(0.05, 0.4))
+    async with all_.mouth() as mouth:
+        while True:
+            picked = {f"{name}-{dice.randrange(keys)}" for _ in range(dice.randint(1, 5))}
+            words = [
+                all_.word(key, dice.choice(STATUSES), dice.randint(1, 2), target) for key in sorted(picked)
+            ]
+            await all_.speak(mouth, words)
+            await trio.sleep(dice.uniform(0, 0.1) if all_.hasty else dice.uniform(0.3, 1.2))
 
 
 async def singles(all_: Producers, dice: random.Random) -> None:
     """An alert key for each event."""
-    mouth = all_.mouth()
-    for first in count(step=3):
-        words = [all_.word(f"single-{first + i}", "firing", dice.randint(1, 2)) for i in range(3)]
-        await all_.speak(mouth, words)
-        await trio.sleep(dice.uniform(0.05, 0.4))
+    async with all_.mouth() as mouth:
+        for first in count(step=3):
+            words = [all_.word(f"single-{first + i}", "firing", dice.randint(1, 2)) for i in range(3)]
+            await all_.speak(mouth, words)
+            await trio.sleep(dice.uniform(0.05, 0.4) if all_.hasty else dice.uniform(0.3, 1.2))
 
 
 async def storms(all_: Producers, dice: random.Random, keys: int) -> None:
     """Waves of lesser alerts: they come, some are repeated, accepted, or become urgent, and they are resolved."""
-    mouth = all_.mouth()
-    while True:
-        wave = [f"storm{dice.randrange(2)}-{i}" for i in range(keys) if dice.random() < 0.9]
-        dice.shuffle(wave)
-        await _say_of_each(all_, mouth, wave, lambda key: all_.word(key, "firing", dice.randint(3, 4)))
-        await trio.sleep(dice.uniform(0, 4))
-        more = [key for key in wave if dice.random() < 0.2]
-        await _say_of_each(all_, mouth, more, lambda key: _follow_up(all_, dice, key))
-        await trio.sleep(dice.uniform(0, 2))
-        left = dice.choice((0, 0, 0.3))
-        over = [key for key in wave if dice.random() >= left]
-        await _say_of_each(all_, mouth, over, lambda key: all_.word(key, "resolved", 4))
-        await trio.sleep(dice.uniform(0, 2))
+    async with all_.mouth() as mouth:
+        while True:
+            await _wave(all_, mouth, dice, keys)
+
+
+async def _wave(all_: Producers, mouth: Mouth, dice: random.Random, keys: int) -> None:
+    wave = [f"storm{dice.randrange(2)}-{i}" for i in range(keys) if dice.random() < 0.9]
+    dice.shuffle(wave)
+    await _say_of_each(all_, mouth, wave, lambda key: all_.word(key, "firing", dice.randint(3, 4)))
+    await trio.sleep(dice.uniform(0, 4))
+    more = [key for key in wave if dice.random() < 0.2]
+    await _say_of_each(all_, mouth, more, lambda key: _follow_up(all_, dice, key))
+    await trio.sleep(dice.uniform(0, 2))
+    left = dice.choice((0, 0, 0.3))
+    over = [key for key in wave if dice.random() >= left]
+    await _say_of_each(all_, mouth, over, lambda key: all_.word(key, "resolved", 4))
+    await trio.sleep(dice.uniform(0, 2))
 
 
 def _follow_up(all_: Producers, dice: random.Random, key: str) -> Word:

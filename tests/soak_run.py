@@ -10,10 +10,10 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import httpx
 import msgspec
 import trio
 
@@ -26,8 +26,9 @@ from mcp_ilert.sandbox.server import open_sandbox
 from mcp_ilert.spool.view import LaneView, SpoolView
 from oracle import DIGEST, EVENT_TYPE, History, Letter, Place, Verdict, judge
 from soak_ilert import HARDLY, REFUSED, TARGETS, TIMEOUT_SECONDS, UNLIMITED, USUAL, Ilert
-from soak_producers import Producers, Wrong
+from soak_producers import BrokenPromiseError, Producers
 
+PROGRAM = Path(__file__).with_name("soak_bridge.py")
 IN_FLIGHT = 8
 DRAIN_SECONDS = 240.0
 CALM = {"per_minute": 60_000, "burst": 6_000}
@@ -71,7 +72,7 @@ class Run:
         self._began = time.monotonic()
 
     async def run(self) -> None:
-        """Raises Wrong, with what is wrong, at the first reckoning that finds it."""
+        """Raises BrokenPromiseError, with what is wrong, at the first reckoning that finds it."""
         async with open_sandbox(self.ilert.core) as self.ilert.server, trio.open_nursery() as nursery:
             self.port = await _free_port()
             nursery.start_soon(self.ilert.watch_itself)
@@ -89,9 +90,7 @@ class Run:
             return random.Random(self.dice.random())
 
         for number in range(3):
-            nursery.start_soon(
-                soak_producers.urgent, self.producers, dice(), f"main{number}", "default", 40
-            )
+            nursery.start_soon(soak_producers.urgent, self.producers, dice(), f"main{number}", "default", 40)
         for target in ("limited", "refused"):
             nursery.start_soon(soak_producers.urgent, self.producers, dice(), target, target, 15)
         nursery.start_soon(soak_producers.singles, self.producers, dice())
@@ -144,7 +143,8 @@ class Run:
             listen={"port": self.port},
             ilert={"webhook_key": "key-default", "timeout_seconds": TIMEOUT_SECONDS},
             routes=[
-                {"name": name, "match": {"source": name}, "webhook_key": f"key-{name}"} for name in TARGETS[1:]
+                {"name": name, "match": {"source": name}, "webhook_key": f"key-{name}"}
+                for name in TARGETS[1:]
             ],
             rate_limit=pace,
             delivery={"max_in_flight": IN_FLIGHT, "storm": {"after_seconds": 2}},
@@ -153,22 +153,17 @@ class Run:
         )
         self.ilert.begin_life()
         self._spawned = time.monotonic()
-        return spawned(["serve", "--config", str(config)])
+        return spawned(["serve", "--config", str(config)], program=[str(PROGRAM)])
 
     async def until_ready(self, bridge: Bridge) -> None:
         """Ask /readyz until it says so."""
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
-            while bridge.process.returncode is None:
-                try:
-                    answer = await client.get(f"http://127.0.0.1:{self.port}/readyz")
-                except httpx.TransportError:
-                    await trio.sleep(0.01)
-                    continue
-                if answer.status_code == 200:
+        while bridge.process.returncode is None:
+            with suppress(OSError, trio.BrokenResourceError):
+                if await _readyz(self.port) == 200:
                     self.ready.append(time.monotonic() - self._spawned)
                     return
-                await trio.sleep(0.01)
-        raise Wrong(f"the bridge ended by itself with {bridge.process.returncode}: {bridge.plain}")
+            await trio.sleep(0.01)
+        raise BrokenPromiseError(f"the bridge ended by itself: {bridge.process.returncode} {bridge.plain}")
 
     async def replay(self) -> None:
         """What an operator may do at any time."""
@@ -194,7 +189,9 @@ class Run:
     def _ended(self, code: int, meant: int, bridge: Bridge) -> None:
         """The books must be right after each end, and hold what was answered and no more than was said."""
         if code != meant:
-            raise Wrong(f"the bridge ended with {code}, meant was {meant}: {bridge.plain} {bridge.records[-5:]}")
+            raise BrokenPromiseError(
+                f"the bridge ended with {code}, meant was {meant}: {bridge.plain} {bridge.records[-5:]}"
+            )
         if self.ilert.first_arrival is not None:
             self.first_delivery.append(self.ilert.first_arrival - self._spawned)
         if not self.spool.exists():
@@ -203,10 +200,12 @@ class Run:
             audit = view.audit()
         self.counts = audit.counts
         if audit.error:
-            raise Wrong(f"the conservation law is broken by {audit.error} after life {self.ilert.life}: {audit}")
+            raise BrokenPromiseError(
+                f"the conservation law is broken by {audit.error} after life {self.ilert.life}: {audit}"
+            )
         fates, accepted = self.history.fates, audit.counts.accepted
         if not fates["answered"] <= accepted <= self.history.maybe_taken or audit.counts.fanned_out:
-            raise Wrong(f"{accepted} events are in the books, of these were said {fates}")
+            raise BrokenPromiseError(f"{accepted} events are in the books, of these were said {fates}")
 
     # Reckonings -----------------------------------------------------------------------------------------------
 
@@ -230,7 +229,7 @@ class Run:
             with SpoolView(self.spool) as view:
                 waiting = _waiting(view)
             if not waiting["refused"]:
-                raise Wrong("what iLert refuses does not wait")
+                raise BrokenPromiseError("what iLert refuses does not wait")
             self.seen["limited lanes that waited while others drained"] += waiting["limited"]
             self.seen["refused lanes that waited while others drained"] += waiting["refused"]
             await self.kill(bridge)
@@ -252,14 +251,13 @@ class Run:
         await self._drain(self._settled, *((key, "resolved", 2, target) for key, target in targets.items()))
         self._judge(targets)
         if left := self.ilert.open_digests():
-            raise Wrong(f"digests stand open though all was resolved: {left}")
+            raise BrokenPromiseError(f"digests stand open though all was resolved: {left}")
 
     async def _say(self, what: list[tuple[str, str, int, str]]) -> None:
-        mouth = self.producers.mouth()
         words = [self.producers.word(key, status, priority, target) for key, status, priority, target in what]
-        if not await mouth.say(words):
-            raise Wrong("a bridge that is ready does not take events")
-        await mouth.close()
+        async with self.producers.mouth() as mouth:
+            if not await mouth.say(words):
+                raise BrokenPromiseError("a bridge that is ready does not take events")
 
     async def _until(self, done: Callable[[SpoolView], bool]) -> None:
         """Wait for what must come; the time is a bound, not a verdict on speed."""
@@ -270,7 +268,9 @@ class Run:
                         return
                 await trio.sleep(0.1)
         with SpoolView(self.spool) as view:
-            raise Wrong(f"still waiting after {DRAIN_SECONDS:g} s: {view.counts()} {view.lanes(5)}")
+            raise BrokenPromiseError(
+                f"still waiting after {DRAIN_SECONDS:g} s: {view.counts()} {view.lanes(5)}"
+            )
 
     def _settled(self, view: SpoolView, *, digests_stay: bool = False) -> bool:
         """Whether nothing waits, is in flight or may be brought back, but what an open digest says next."""
@@ -284,7 +284,9 @@ class Run:
             letters = _letters(view)
             digests = frozenset(self.ilert.open_digests())
             places = {
-                key: Place(self.ilert.standing(key, target), _digest(view, key) in digests, letters.get(key, ()))
+                key: Place(
+                    self.ilert.standing(key, target), _digest(view, key) in digests, letters.get(key, ())
+                )
                 for key, target in targets.items()
             }
         self.verdict = judge(self.history, places)
@@ -296,12 +298,14 @@ class Run:
         if self.counts.delivered > len(delivered):
             wrong = [*wrong, f"{self.counts.delivered} are booked as delivered, iLert took {len(delivered)}"]
         if wrong:
-            raise Wrong(f"{len(wrong)} things are wrong: {wrong[:5]}")
+            raise BrokenPromiseError(f"{len(wrong)} things are wrong: {wrong[:5]}")
 
 
 def _waiting(view: SpoolView) -> Counter[str]:
     """Lanes of events in which something waits alive, by target."""
-    return Counter(lane.target for lane in view.lanes(1_000) if not lane.key.startswith(DIGEST) and lane.state != "dead")
+    return Counter(
+        lane.target for lane in view.lanes(1_000) if not lane.key.startswith(DIGEST) and lane.state != "dead"
+    )
 
 
 def _is_open_digest(lane: LaneView) -> bool:
@@ -342,3 +346,11 @@ async def _free_port() -> int:
     port = int(listener.socket.getsockname()[1])
     await listener.aclose()
     return port
+
+
+async def _readyz(port: int) -> int | None:
+    """The status, or None where the answer is cut short."""
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = b"".join([chunk async for chunk in stream])
+    return int(answer.split()[1]) if answer.startswith(b"HTTP/1.1 ") else None

@@ -106,7 +106,14 @@ def test_a_dead_letter_that_was_passed_is_no_loss_and_excuses_nothing_newer(tale
 
 @pytest.mark.parametrize(
     "change",
-    [{"number": 99}, {"number": None}, {"summary": "k 2"}, {"key": "other"}, {"target": "b"}, {"kind": "RESOLVE"}],
+    [
+        {"number": 99},
+        {"number": None},
+        {"summary": "k 2"},
+        {"key": "other"},
+        {"target": "b"},
+        {"kind": "RESOLVE"},
+    ],
 )
 def test_one_invention_is_found(tale: Tale, change: dict[str, object]) -> None:
     tale.arrive(1, applied=False, **change)
@@ -120,7 +127,9 @@ def test_what_was_refused_and_arrives_is_an_invention(tale: Tale) -> None:
 
 def test_a_digest_may_say_only_what_was_said_and_is_not_urgent(tale: Tale) -> None:
     lesser = tale.say("ALERT", "low", priority=3)
-    said = Arrival(2, 1, "default", "ALERT", "mcp-digest/x/1", None, "Storm digest", "1 alert\n- low, 1 alert: ")
+    said = Arrival(
+        2, 1, "default", "ALERT", "mcp-digest/x/1", None, "Storm digest", "1 alert\n- low, 1 alert: "
+    )
     for text, invented in ((f"low {lesser}", 0), ("low 9", 1), ("k 1", 1)):
         tale.history.arrivals[1:] = [msgspec.structs.replace(said, details=said.details + text)]
         assert tale.wrong() == (0, invented, 0, 0), text
