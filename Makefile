@@ -93,8 +93,8 @@ build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
 	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/audit.txt
 	@touch $@
 
-soak: $(VENV)/.built.stamp ## the long crash test (ARGS="--minutes 10 --seed 1")
-	@$(BIN)/python tests/soak.py $(ARGS)
+soak: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the long crash test (KILLS=1000 or MINUTES=10, SEED=1)
+	@$(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 wheels: ## not there yet: wheels for amd64 and arm64 in wheels/dist
 	@echo "mcp-ilert: make wheels: not there yet; for this machine: $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w wheels/dist . (wheels/README.md)" >&2; exit 2
