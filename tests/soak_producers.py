@@ -148,10 +148,10 @@ async def _wave(all_: Producers, mouth: Mouth, dice: random.Random, keys: int) -
     wave = [f"storm{dice.randrange(2)}-{i}" for i in range(keys) if dice.random() < 0.9]
     dice.shuffle(wave)
     await _say_of_each(all_, mouth, wave, lambda key: all_.word(key, "firing", dice.randint(3, 4)))
-    await trio.sleep(dice.uniform(0, 4))
+    await trio.sleep(dice.uniform(0, 12))  # a digest waits for 5 s before it says anything
     more = [key for key in wave if dice.random() < 0.2]
     await _say_of_each(all_, mouth, more, lambda key: _follow_up(all_, dice, key))
-    await trio.sleep(dice.uniform(0, 2))
+    await trio.sleep(dice.uniform(0, 6))
     left = dice.choice((0, 0, 0.3))
     over = [key for key in wave if dice.random() >= left]
     await _say_of_each(all_, mouth, over, lambda key: all_.word(key, "resolved", 4))

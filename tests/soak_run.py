@@ -26,9 +26,9 @@ from mcp_ilert.sandbox.server import open_sandbox
 from mcp_ilert.spool.view import LaneView, SpoolView
 from oracle import DIGEST, EVENT_TYPE, History, Letter, Place, Verdict, judge
 from soak_ilert import HARDLY, REFUSED, TARGETS, TIMEOUT_SECONDS, UNLIMITED, USUAL, Ilert
+from soak_mould import PROGRAM, Mould, open_mould
 from soak_producers import BrokenPromiseError, Producers
 
-PROGRAM = Path(__file__).with_name("soak_bridge.py")
 IN_FLIGHT = 8
 DRAIN_SECONDS = 240.0
 CALM = {"per_minute": 60_000, "burst": 6_000}
@@ -47,6 +47,8 @@ class Plan(msgspec.Struct, frozen=True):
     reckon_every: int = 100
     """Kills from one reckoning to the next."""
     storm_keys: int = 240
+    cold: float = 0.1
+    """Of the processes, the share that starts from nothing, as a service would; the others come out of a mould."""
 
 
 class Run:
@@ -63,17 +65,24 @@ class Run:
         self.port = 0
         self.ends: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
-        self.ready: list[float] = []
-        self.first_delivery: list[float] = []
+        self.mould: Mould
+        self.ready: tuple[list[float], list[float]] = ([], [])
+        """Seconds from the start to ready, out of the mould and from nothing."""
+        self.first_delivery: tuple[list[float], list[float]] = ([], [])
         self.counts = Counts()
         self.verdict = Verdict()
         self.seconds = 0.0
         self._tell = tell
-        self._began = time.monotonic()
+        self._began = self._spawned = time.monotonic()
+        self._cold = False
 
     async def run(self) -> None:
         """Raises BrokenPromiseError, with what is wrong, at the first reckoning that finds it."""
-        async with open_sandbox(self.ilert.core) as self.ilert.server, trio.open_nursery() as nursery:
+        async with (
+            open_sandbox(self.ilert.core) as self.ilert.server,
+            open_mould() as self.mould,
+            trio.open_nursery() as nursery,
+        ):
             self.port = await _free_port()
             nursery.start_soon(self.ilert.watch_itself)
             nursery.start_soon(self.ilert.go_wrong, self.producers)
@@ -123,7 +132,7 @@ class Run:
         dice = self.dice
         async with self.process(pace) as bridge:
             if dice.random() < 0.15:
-                await trio.sleep(dice.uniform(0, 0.6))
+                await trio.sleep(dice.uniform(0, 0.6 if self._cold else 0.2))
                 await self.kill(bridge, "kill during start")
                 return
             await self.until_ready(bridge)
@@ -153,14 +162,16 @@ class Run:
         )
         self.ilert.begin_life()
         self._spawned = time.monotonic()
-        return spawned(["serve", "--config", str(config)], program=[str(PROGRAM)])
+        args = ["serve", "--config", str(config)]
+        self._cold = self.dice.random() < self.plan.cold
+        return spawned(args, program=[str(PROGRAM)]) if self._cold else self.mould.spawned(args)
 
     async def until_ready(self, bridge: Bridge) -> None:
         """Ask /readyz until it says so."""
         while bridge.process.returncode is None:
             with suppress(OSError, trio.BrokenResourceError):
                 if await _readyz(self.port) == 200:
-                    self.ready.append(time.monotonic() - self._spawned)
+                    self.ready[self._cold].append(time.monotonic() - self._spawned)
                     return
             await trio.sleep(0.01)
         raise BrokenPromiseError(f"the bridge ended by itself: {bridge.process.returncode} {bridge.plain}")
@@ -193,7 +204,7 @@ class Run:
                 f"the bridge ended with {code}, meant was {meant}: {bridge.plain} {bridge.records[-5:]}"
             )
         if self.ilert.first_arrival is not None:
-            self.first_delivery.append(self.ilert.first_arrival - self._spawned)
+            self.first_delivery[self._cold].append(self.ilert.first_arrival - self._spawned)
         if not self.spool.exists():
             return
         with SpoolView(self.spool) as view:
