@@ -149,7 +149,7 @@ class Ilert:
             "reset before it was applied": (0.25, Fault(kind="reset", every=2)),
             "reset after it was applied": (0.3, Fault(kind="lost", every=2)),
             "nobody listens": (0.15, Fault(kind="refused", until=dice.uniform(0.2, 1.5))),
-            "429": (0.03, _status(429, times=2, retry_after="1", integration_key="key-default")),
+            "429": (0.01, _status(429, times=1, retry_after="1", integration_key="key-default")),
             "rejected": (0.15, _status(400, key=f"*-{dice.randrange(10)}")),
             "404 without a code": (0.05, _status(404, code="", times=4, integration_key="key-limited")),
             "key refused": (0.4, REFUSED),

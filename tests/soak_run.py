@@ -32,7 +32,7 @@ from soak_producers import BrokenPromiseError, Producers
 IN_FLIGHT = 8
 DRAIN_SECONDS = 240.0
 CALM = {"per_minute": 60_000, "burst": 6_000}
-TIGHT = {"per_minute": 1_200, "burst": 10}
+TIGHT = {"per_minute": 2_400, "burst": 10}
 """So tight that digests form."""
 LIVES_OF_A_PACE = 12
 
