@@ -26,11 +26,13 @@ FEW = 20
 """The same on the spool that is as good as empty: two seconds of the pace."""
 PATIENCE_SECONDS = 120.0
 CHANGES: dict[str, dict[str, object]] = {
+    "retries": {"max_interval_seconds": 1},
     "rate_limit": {"per_minute": 600, "burst": 10},
     "listen": {"max_body_bytes": 16_777_216},
     "delivery": {"storm": {"digest_below": "low"}},
 }
-"""A token each tenth of a second, so that it is not the pace that is measured; no digests, so that all lanes wait."""
+"""A token each tenth of a second, and a probe each second after the outage in which the lanes were filled, so that
+it is not the pace that is measured; no digests, so that all lanes wait."""
 
 
 @dataclass

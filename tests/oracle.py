@@ -76,6 +76,8 @@ class History:
         self.arrivals: list[Arrival] = []
         self.killed: set[int] = set()
         """Lives that were ended by SIGKILL."""
+        self.gave_up: set[tuple[int, str]] = set()
+        """Lives and keys of requests of which the bridge itself says that it did not get the answer."""
         self.by_number: dict[int, Word] = {}
         self.fates: Counter[str] = Counter()
 
@@ -244,7 +246,7 @@ def _count_repeats(history: History, verdict: Verdict) -> None:
         last[name] = arrival
         if before is None:
             continue
-        if not before.sure:
+        if not before.sure or (before.life, before.key) in history.gave_up:
             verdict.repeats_after_fault += 1
         elif before.life != arrival.life and before.life in history.killed:
             verdict.repeats_by_kill[before.life] += 1

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import trio
@@ -25,6 +26,14 @@ def tell(line: str) -> None:
     print(
         f"\r{line}" if sys.stderr.isatty() else line, end="" if sys.stderr.isatty() else "\n", file=sys.stderr
     )
+
+
+def leaves(group: BaseExceptionGroup[BrokenPromiseError]) -> Iterator[BrokenPromiseError]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from leaves(each)
+        else:
+            yield each
 
 
 def main() -> int:
@@ -43,7 +52,7 @@ def main() -> int:
         try:
             trio.run(run.run)
         except* BrokenPromiseError as found:
-            wrong = [str(each) for each in found.exceptions]
+            wrong = [str(each) for each in leaves(found)]
     print(json.dumps(figures(run), indent=2))
     print("\n" + "\n".join(wrong or [row(run)]))
     return 1 if wrong else 0

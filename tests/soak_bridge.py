@@ -14,8 +14,9 @@ import mcp_ilert.service
 from mcp_ilert.cli import main
 from mcp_ilert.dispatch import desk
 
+END = "that is all it said"
+"""The line on stderr behind all of a child's."""
 READY_MADE = (mcp_ilert.cli.serve, mcp_ilert.service)
-vars(desk)["ADDRESS_PER_MINUTE"] = 60_000
 
 
 def cast() -> list[str]:
@@ -29,7 +30,10 @@ def cast() -> list[str]:
             os.dup2(nothing, 1)
             return [str(each) for each in json.loads(line)]
         tell(pid)
-        tell(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        sys.stderr.write(f"\n{END}\n")  # a line that was cut by a kill ends here
+        sys.stderr.flush()
+        tell(code)
     sys.exit(0)
 
 
@@ -39,6 +43,7 @@ def tell(number: int) -> None:
 
 
 if __name__ == "__main__":
+    vars(desk)["ADDRESS_PER_MINUTE"] = 60_000
     if not sys.argv[1:]:
         sys.argv = ["mcp-ilert", *cast()]
     main()

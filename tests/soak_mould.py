@@ -13,6 +13,7 @@ from typing import cast
 import trio
 
 from bridge import Bridge
+from soak_bridge import END
 
 PROGRAM = Path(__file__).with_name("soak_bridge.py")
 
@@ -24,6 +25,8 @@ class Casting:
         self.pid = pid
         self.returncode: int | None = None
         self.ended = trio.Event()
+        self.heard = trio.Event()
+        """All that it said has been read."""
 
     def send_signal(self, number: signal.Signals) -> None:
         # Not reaped before its exit code was told, so the number is still its own.
@@ -44,13 +47,14 @@ class Mould:
         self._process = process
         self._answers = _lines(process.stdout)
         self._bridge: Bridge | None = None
+        self._casting: Casting
 
     @asynccontextmanager
     async def spawned(self, args: list[str]) -> AsyncIterator[Bridge]:
         """Like bridge.spawned."""
         assert self._process.stdin is not None
         await self._process.stdin.send_all(json.dumps(args).encode() + b"\n")
-        casting = Casting(int(await anext(self._answers)))
+        casting = self._casting = Casting(int(await anext(self._answers)))
         self._bridge = Bridge(cast("trio.Process", casting), Path())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._await_end, casting)
@@ -63,14 +67,18 @@ class Mould:
 
     async def _await_end(self, casting: Casting) -> None:
         with trio.CancelScope(shield=True):  # the child is killed first
-            casting.returncode = int(await anext(self._answers))
+            code = int(await anext(self._answers))
+            await casting.heard.wait()
+        casting.returncode = code
         casting.ended.set()
 
     async def read(self) -> None:
         """Hand what the child says on stderr to its Bridge."""
         assert self._process.stderr is not None
         async for line in _lines(self._process.stderr):
-            if self._bridge is not None:
+            if line == END:
+                self._casting.heard.set()
+            elif line and self._bridge is not None:
                 self._bridge.add(line)
 
 

@@ -30,6 +30,7 @@ from soak_mould import PROGRAM, Mould, open_mould
 from soak_producers import BrokenPromiseError, Producers
 
 IN_FLIGHT = 8
+GRACE_SECONDS = 8
 DRAIN_SECONDS = 240.0
 CALM = {"per_minute": 60_000, "burst": 6_000}
 TIGHT = {"per_minute": 2_400, "burst": 10}
@@ -156,9 +157,13 @@ class Run:
                 for name in TARGETS[1:]
             ],
             rate_limit=pace,
-            delivery={"max_in_flight": IN_FLIGHT, "storm": {"after_seconds": 2}},
+            delivery={
+                "max_in_flight": IN_FLIGHT,
+                "shutdown_grace_seconds": GRACE_SECONDS,
+                "storm": {"after_seconds": 2},
+            },
             retries={"base_interval_seconds": 0.05, "max_interval_seconds": 1},
-            logging={"level": "warning"},
+            logging={"level": "info"},
         )
         self.ilert.begin_life()
         self._spawned = time.monotonic()
@@ -195,7 +200,11 @@ class Run:
     async def end(self, bridge: Bridge) -> None:
         self.ends["gentle"] += 1
         bridge.signal(signal.SIGTERM)
-        self._ended(await bridge.exit_code(), 0, bridge)
+        began = time.monotonic()
+        code = await bridge.exit_code()
+        if time.monotonic() - began > GRACE_SECONDS:  # what was in flight then is cut off
+            self.history.killed.add(self.ilert.life)
+        self._ended(code, 0, bridge)
 
     def _ended(self, code: int, meant: int, bridge: Bridge) -> None:
         """The books must be right after each end, and hold what was answered and no more than was said."""
@@ -203,6 +212,7 @@ class Run:
             raise BrokenPromiseError(
                 f"the bridge ended with {code}, meant was {meant}: {bridge.plain} {bridge.records[-5:]}"
             )
+        self._note_unanswered(bridge)
         if self.ilert.first_arrival is not None:
             self.first_delivery[self._cold].append(self.ilert.first_arrival - self._spawned)
         if not self.spool.exists():
@@ -217,6 +227,12 @@ class Run:
         fates, accepted = self.history.fates, audit.counts.accepted
         if not fates["answered"] <= accepted <= self.history.maybe_taken or audit.counts.fanned_out:
             raise BrokenPromiseError(f"{accepted} events are in the books, of these were said {fates}")
+
+    def _note_unanswered(self, bridge: Bridge) -> None:
+        """A process that gets no turn for seconds misses answers that were in time."""
+        for record in bridge.records:
+            if "reason" in record and record.get("status") is None:
+                self.history.gave_up.add((self.ilert.life, record["alert_key"]))
 
     # Reckonings -----------------------------------------------------------------------------------------------
 

@@ -180,3 +180,9 @@ def test_a_repeat_after_an_unknown_outcome_is_rightful() -> None:
 def test_what_was_not_applied_is_no_repeat(tale: Tale) -> None:
     tale.arrive(1, applied=False, life=2)
     assert tale.wrong() == (0, 0, 0, 0)
+
+
+def test_a_repeat_is_rightful_where_the_bridge_itself_missed_the_answer(tale: Tale) -> None:
+    tale.arrive(1)
+    tale.history.gave_up.add((1, "k"))
+    assert tale.wrong() == (0, 0, 0, 0)
