@@ -26,7 +26,7 @@ FEW = 20
 """The same on the spool that is as good as empty: two seconds of the pace."""
 PATIENCE_SECONDS = 120.0
 CHANGES: dict[str, dict[str, object]] = {
-    "retries": {"max_interval_seconds": 1},
+    "retries": {"base_interval_seconds": 0.1, "max_interval_seconds": 1},
     "rate_limit": {"per_minute": 600, "burst": 10},
     "listen": {"max_body_bytes": 16_777_216},
     "delivery": {"storm": {"digest_below": "low"}},
