@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 import msgspec
 import trio
 
+import soak_look as look
 import soak_producers
 from bridge import Bridge, spawned, write_config
 from mcp_ilert.control import ReplayDead, ask
 from mcp_ilert.errors import McpIlertError
-from mcp_ilert.events import KIND_OF_STATUS, Counts
+from mcp_ilert.events import Counts
 from mcp_ilert.sandbox.server import open_sandbox
-from mcp_ilert.spool.view import LaneView, SpoolView
-from oracle import DIGEST, EVENT_TYPE, History, Letter, Place, Verdict, judge
+from mcp_ilert.spool.view import SpoolView
+from oracle import History, Verdict, judge
 from soak_ilert import HARDLY, REFUSED, TARGETS, TIMEOUT_SECONDS, UNLIMITED, USUAL, Ilert
 from soak_mould import PROGRAM, Mould, open_mould
 from soak_producers import BrokenPromiseError, Producers
@@ -240,7 +241,7 @@ class Run:
         """See that one key holds up no other; mend all, drain, and look each alert key up."""
         await self.producers.hush()
         await self._others_drain()
-        await self._drain(lambda view: self._settled(view, digests_stay=True))
+        await self._drain(lambda view: look.settled(view, digests_stay=True))
         self._judge({key: words[0].target for key, words in self.history.words.items()})
         self.ilert.core.use(USUAL)
 
@@ -252,9 +253,9 @@ class Run:
             for name in TARGETS[1:]:
                 await self._say([(f"{name}-{number}", "firing", 1, name) for number in range(15)])
             await self.replay()
-            await self._until(lambda view: not view.counts().inbox and not _waiting(view)["default"])
+            await self._until(lambda view: not view.counts().inbox and not look.waiting(view)["default"])
             with SpoolView(self.spool) as view:
-                waiting = _waiting(view)
+                waiting = look.waiting(view)
             if not waiting["refused"]:
                 raise BrokenPromiseError("what iLert refuses does not wait")
             self.seen["limited lanes that waited while others drained"] += waiting["limited"]
@@ -275,7 +276,7 @@ class Run:
     async def close(self) -> None:
         """Resolve what can be resolved: then nothing waits, and no digest stands open."""
         targets = {key: words[0].target for key, words in self.history.words.items() if "single" not in key}
-        await self._drain(self._settled, *((key, "resolved", 2, target) for key, target in targets.items()))
+        await self._drain(look.settled, *((key, "resolved", 2, target) for key, target in targets.items()))
         self._judge(targets)
         if left := self.ilert.open_digests():
             raise BrokenPromiseError(f"digests stand open though all was resolved: {left}")
@@ -299,23 +300,9 @@ class Run:
                 f"still waiting after {DRAIN_SECONDS:g} s: {view.counts()} {view.lanes(5)}"
             )
 
-    def _settled(self, view: SpoolView, *, digests_stay: bool = False) -> bool:
-        """Whether nothing waits, is in flight or may be brought back, but what an open digest says next."""
-        if view.counts().pending or any(_may_return(lane) for lane in _dead(view)):
-            return False
-        lanes = view.lanes(100)
-        return all(_is_open_digest(lane) for lane in lanes) if digests_stay else not lanes
-
     def _judge(self, targets: dict[str, str]) -> None:
         with SpoolView(self.spool) as view:
-            letters = _letters(view)
-            digests = frozenset(self.ilert.open_digests())
-            places = {
-                key: Place(
-                    self.ilert.standing(key, target), _digest(view, key) in digests, letters.get(key, ())
-                )
-                for key, target in targets.items()
-            }
+            places = look.places(view, self.ilert, targets)
         self.verdict = judge(self.history, places)
         wrong = self.verdict.wrong
         worst = max(self.verdict.repeats_by_kill.values(), default=0)
@@ -326,46 +313,6 @@ class Run:
             wrong = [*wrong, f"{self.counts.delivered} are booked as delivered, iLert took {len(delivered)}"]
         if wrong:
             raise BrokenPromiseError(f"{len(wrong)} things are wrong: {wrong[:5]}")
-
-
-def _waiting(view: SpoolView) -> Counter[str]:
-    """Lanes of events in which something waits alive, by target."""
-    return Counter(
-        lane.target for lane in view.lanes(1_000) if not lane.key.startswith(DIGEST) and lane.state != "dead"
-    )
-
-
-def _is_open_digest(lane: LaneView) -> bool:
-    """What it says next may wait for a minute."""
-    return lane.key.startswith(DIGEST) and lane.remote == "open" and lane.in_flight is None
-
-
-def _digest(view: SpoolView, key: str) -> str | None:
-    """The digest that stands for the key."""
-    if not key.startswith("storm"):
-        return None
-    return next((lane.digest for lane in view.show(key) if lane.digest), None)
-
-
-def _dead(view: SpoolView) -> Iterator[LaneView]:
-    page = view.dead(1_000)
-    while page:
-        yield from page
-        page = view.dead(1_000, page[-1].id)
-
-
-def _may_return(lane: LaneView) -> bool:
-    return lane.state == "dead" or any(not letter.superseded for letter in lane.letters)
-
-
-def _letters(view: SpoolView) -> dict[str, tuple[Letter, ...]]:
-    names = {KIND_OF_STATUS[status]: name for status, name in EVENT_TYPE.items()}
-    return {
-        lane.key: tuple(
-            Letter(names[x.op.kind], int(msgspec.json.decode(x.op.payload)["number"])) for x in lane.letters
-        )
-        for lane in _dead(view)
-    }
 
 
 async def _free_port() -> int:
