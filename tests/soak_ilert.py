@@ -80,7 +80,7 @@ class Ilert:
         accepted = self.core._accepted  # with a fault the answer does not tell whether it was applied
         arrival = Arrival(
             received.number,
-            self.life,
+            int(dict(received.headers)["authorization"].rpartition("-")[2]),
             received.source or "",
             received.event_type or "",
             received.key or "",
@@ -94,7 +94,7 @@ class Ilert:
         self.history.arrivals.append(arrival)
         self._moments.append(time.monotonic())
         self.counts[str(received.status)] += 1
-        if arrival.applied and self.first_arrival is None:
+        if arrival.applied and arrival.life == self.life and self.first_arrival is None:
             self.first_arrival = self._moments[-1]
         if arrival.key.startswith(DIGEST):
             self.counts[f"digest {arrival.kind}"] += arrival.applied

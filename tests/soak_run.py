@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     seed: int = 1
     kills: int | None = None
     minutes: float | None = None
-    life_seconds: tuple[float, float] = (0.1, 1.5)
+    life_seconds: tuple[float, float] = (0.1, 1.0)
     reckon_every: int = 100
     """Kills from one reckoning to the next."""
     storm_keys: int = 240
@@ -148,11 +148,16 @@ class Run:
 
     def process(self, pace: dict[str, int]) -> Any:
         """A new process of the bridge, as a context manager."""
+        self.ilert.begin_life()
         config = write_config(
             self.folder,
             self.ilert.server.url,
             listen={"port": self.port},
-            ilert={"webhook_key": "key-default", "timeout_seconds": TIMEOUT_SECONDS},
+            ilert={
+                "webhook_key": "key-default",
+                "api_key": f"life-{self.ilert.life}",  # so that iLert sees which process a request is of
+                "timeout_seconds": TIMEOUT_SECONDS,
+            },
             routes=[
                 {"name": name, "match": {"source": name}, "webhook_key": f"key-{name}"}
                 for name in TARGETS[1:]
@@ -166,7 +171,6 @@ class Run:
             retries={"base_interval_seconds": 0.05, "max_interval_seconds": 1},
             logging={"level": "info"},
         )
-        self.ilert.begin_life()
         self._spawned = time.monotonic()
         args = ["serve", "--config", str(config)]
         self._cold = self.dice.random() < self.plan.cold
