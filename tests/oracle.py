@@ -223,11 +223,14 @@ def _invented_digest(history: History, arrival: Arrival) -> str:
 def inversions(arrivals: Iterable[Arrival]) -> Iterator[str]:
     """Operations applied behind something newer of their lane.
 
-    An accept may rightly go behind a newer alert that was folded into one that waited before it.
+    An accept may rightly go behind a newer alert that was folded into one that waited before it. What a killed process
+    had already written may be read after its successor's requests: no sender could help that.
     """
+    life = 0
     highest: dict[tuple[str, str], dict[str, int]] = {}
     for arrival in arrivals:
-        if not arrival.applied or arrival.number is None:
+        life = max(life, arrival.life)
+        if not arrival.applied or arrival.number is None or arrival.life < life:
             continue
         before = highest.setdefault((arrival.target, arrival.key), {})
         bars = {kind: n for kind, n in before.items() if (arrival.kind, kind) != ("ACCEPT", "ALERT")}
@@ -248,7 +251,7 @@ def _count_repeats(history: History, verdict: Verdict) -> None:
             continue
         if not before.sure or (before.life, before.key) in history.gave_up:
             verdict.repeats_after_fault += 1
-        elif before.life != arrival.life and before.life in history.killed:
-            verdict.repeats_by_kill[before.life] += 1
+        elif before.life != arrival.life and (dead := min(before.life, arrival.life)) in history.killed:
+            verdict.repeats_by_kill[dead] += 1
         else:
             verdict.repeats_unexplained.append(f"{before} came again as {arrival}")

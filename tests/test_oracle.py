@@ -186,3 +186,13 @@ def test_a_repeat_is_rightful_where_the_bridge_itself_missed_the_answer(tale: Ta
     tale.arrive(1)
     tale.history.gave_up.add((1, "k"))
     assert tale.wrong() == (0, 0, 0, 0)
+
+
+def test_what_a_killed_process_had_written_may_be_read_late(tale: Tale) -> None:
+    tale.history.killed.add(1)
+    tale.history.arrivals.clear()
+    tale.arrive(1, life=2)
+    tale.arrive(tale.say("RESOLVE"), life=2)
+    tale.arrive(1, life=1)
+    assert tale.wrong(Place("closed")) == (0, 0, 0, 0)
+    assert judge(tale.history, {}).repeats_by_kill == {1: 1}
