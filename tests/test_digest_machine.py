@@ -103,7 +103,7 @@ class DigestMachine(RuleBasedStateMachine):
         new = Entry(self.clock(), OF[plain(kind)], severity, "default", key, text)
         before, was = self.all_members(), self.member_alert(key)
         self.store.transact(lambda e: e.accept([new], self.clock(), fold=direct))
-        self.store.transact(lambda e: e.fold(10, self.clock()))
+        self.store.transact(lambda e: e.fold(self.clock()))
         self.models[key].arrive(kind)
         self.follow(before)
         if self.models[key].member and kind == "A" and was is not None and severity < was:
@@ -229,6 +229,7 @@ class DigestMachine(RuleBasedStateMachine):
         assert counts.dead == sum(m.dead_letters() for m in models)
         assert counts.dropped_by_operator == sum(m.dropped for m in models)
         assert counts.lanes == sum(m.pending() > 0 for m in models)
+        assert counts.members == sum(m.member for m in models)
 
     @invariant()
     def each_lane_is_as_the_model_has_it(self) -> None:

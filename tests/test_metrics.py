@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mcp_ilert.events import Counts, Severity
-from mcp_ilert.metrics import CONTENT_TYPE, DOORS, RESULTS, Metrics
+from mcp_ilert.metrics import CONTENT_TYPE, DOORS, RESULTS, Metrics, observe_many
 
 PLAIN = {
     "mcp_out_success_total",
@@ -129,3 +129,13 @@ def test_two_bridges_in_one_process_keep_their_numbers_apart() -> None:
 def test_a_label_that_nobody_declared_is_refused() -> None:
     with pytest.raises(ValueError, match="label"):
         Metrics().in_events.labels("http1")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.0005, 0.0006, 3.0, 99.0])
+def test_many_equal_observations_are_those_one_by_one(value):
+    one, many = Metrics(), Metrics()
+    for _ in range(7):
+        one.ingest_latency.observe(value)
+    observe_many(many.ingest_latency, value, 7)
+    found = [[line for line in m.exposition().splitlines() if b"ingest_latency" in line] for m in (one, many)]
+    assert found[0] == found[1]

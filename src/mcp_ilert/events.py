@@ -67,7 +67,7 @@ DROP = ""
 """The target name that stands for "a route says drop"."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the spool accepts: an event with its key, kind, rank and the target that the routes gave it.
 
     `key` is trimmed, in the producer's spelling. `target` is a target's name or DROP; the spool itself finds the
@@ -246,6 +246,8 @@ class Counts(msgspec.Struct, frozen=True):
     """Events in the inbox, not folded yet; part of pending."""
     undigested: int = 0
     """Events that have left a digest, which `digested` does not have any more; no term of the law."""
+    members: int = 0
+    """Lanes for which a digest stands; with `lanes`, what `spool.max_pending` bounds."""
 
     def error(self) -> int:
         """Left side minus right side of the law: 0 when it holds."""

@@ -140,6 +140,18 @@ class Metrics:
         return generate_latest(self.registry)
 
 
+def observe_many(histogram: Histogram, value: float, times: int) -> None:
+    """Observe the same value so many times at once: what a round of requests took, which are answered together.
+
+    The library's `observe` takes one at a time, and costs more than accepting an event.
+    """
+    histogram._sum.inc(value * times)  # noqa: SLF001 - the library has no such call; test_metrics.py compares with it
+    for bound, bucket in zip(histogram._upper_bounds, histogram._buckets, strict=True):  # noqa: SLF001 - as above
+        if value <= bound:
+            bucket.inc(times)
+            return
+
+
 def _no_counts() -> Counts:
     return Counts()
 

@@ -3,26 +3,31 @@
 Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves the tail into lanes, in order.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from mcp_ilert._fast.folding import group
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
-from mcp_ilert.spool.digest import leaves_with, mark
-from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.digest import mark
+from mcp_ilert.spool.digests import Digests, members
+from mcp_ilert.spool.folder import Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
-from mcp_ilert.spool.lane import Lane, Remote, State, arrive
+from mcp_ilert.spool.lane import Lane, Remote, State
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
 from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
+from mcp_ilert.spool.tail import Batch, Tail
 
+ENCODE = msgspec.msgpack.Encoder().encode
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
+PRUNE_FEW = 8
 RECOVER_SLICE = 500
 NEVER_MS = 1 << 62
 TERMS = (
@@ -37,9 +42,6 @@ TERMS = (
     "undigested",
 )
 
-Changed = tuple[Row | None, int, Lane]
-"""A lane as it was stored (None: not yet), its target, and the lane as it is now."""
-
 
 class Engine:
     """One spool's lanes and ledger, over a shelf. Not thread-safe: one writer owns it."""
@@ -47,11 +49,12 @@ class Engine:
     def __init__(self, shelf: Shelf, rules: Rules) -> None:
         self.shelf = shelf
         self.rules = rules
-        self.tail: deque[tuple[int, list[Entry]]] = deque()
+        self.tail = Tail()
         self.touched: set[int] = set()
-        """Targets at which something became ready since `take_touched`."""
+        """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self._folder = Folder(self)
         self.load()
 
     def load(self) -> None:
@@ -59,12 +62,25 @@ class Engine:
         self._terms = msgspec.structs.asdict(self.shelf.ledger())
         self._targets = {t.name: t for t in self.shelf.targets()}
         self._names = {t.id: t.name for t in self._targets.values()}
-        self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
-        self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
-        self._seq = self.tail[-1][0] if self.tail else 0
+        self._load_tail()
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
+        self._known: dict[int, Agenda] = {}
+        """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
+        self._terms["members"] = members(self.shelf)
+
+    def _load_tail(self) -> None:
+        self.tail = Tail()
+        self._seq = 0
+        ahead: defaultdict[int, set[str]] = defaultdict(set)
+        for seq, keys in self.shelf.folded_ahead():
+            ahead[seq].update(keys)
+        for seq, blob in self.shelf.inbox():
+            self._seq = seq
+            entries = [e for e in ENTRIES.decode(blob) if e.key.lower() not in ahead[seq]]
+            self.tail.append(seq, entries, len(blob))
+        self._terms["inbox"] = self.tail.events
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
@@ -87,105 +103,76 @@ class Engine:
     # Accepting and folding ------------------------------------------------------------------------------------
 
     def accept(self, entries: Sequence[Entry], now_ms: int, *, fold: bool) -> None:
-        """Count the entries and append them to the inbox, or fold them at once where nothing is before them."""
-        kept = [e for e in entries if e.target != DROP or e.kind is not Kind.ALERT]
-        self._terms["accepted"] += len(entries)
-        self._terms["dropped_by_route"] += len(entries) - len(kept)
-        self._terms["pending"] += len(kept)
-        if not kept:
-            return
+        """Count the entries and append them to the inbox; what is of a key for which something critical came is folded.
+
+        With `fold` all of them are, where nothing is before them.
+        """
+        batch = Batch(entries)
+        self._count_batch(batch)
         if fold and not self.tail:
-            self._fold_entries(kept, now_ms)
+            groups: dict[str, list[Entry]] = {}
+            group(batch.kept, groups)
+            self._folder.fold(groups, now_ms)
             return
+        kept = self._fold_critical(batch, now_ms) if batch.critical else batch.kept
+        if kept:
+            self.shelf.append(self._follow(kept, batch.bytes), len(kept), ENCODE(kept))
+
+    def append(self, batch: Batch) -> None:
+        """Accept entries of which none is critical, as a transaction of its own that does nothing else."""
+        self._count_batch(batch)
+        if batch.kept:
+            seq = self._follow(batch.kept, batch.bytes)
+            self.shelf.append_alone(seq, len(batch.kept), ENCODE(batch.kept), self.counts())
+        else:
+            self.shelf.save_ledger(self.counts())
+
+    def _count_batch(self, batch: Batch) -> None:
+        self._terms["accepted"] += batch.events
+        self._terms["dropped_by_route"] += batch.events - len(batch.kept)
+        self._terms["pending"] += len(batch.kept)
+
+    def _follow(self, entries: Sequence[Entry], size: int) -> int:
+        """Put the entries at the end of the tail; returns their row in the inbox."""
         self._seq += 1
-        self.shelf.append(self._seq, len(kept), msgspec.msgpack.encode(kept))
-        self.tail.append((self._seq, kept))
-        self._terms["inbox"] += len(kept)
+        self.tail.append(self._seq, entries, size)
+        self._terms["inbox"] = self.tail.events
+        return self._seq
 
-    def fold(self, limit: int, now_ms: int) -> None:
-        """Fold the oldest `limit` events of the inbox (whole rows, at least one)."""
-        batch: list[Entry] = []
-        seq = 0
-        while self.tail and (not batch or len(batch) + len(self.tail[0][1]) <= limit):
-            seq, entries = self.tail.popleft()
-            batch += entries
-        if batch:
-            self.shelf.trim(seq)
-            self._terms["inbox"] -= len(batch)
-            self._fold_entries(batch, now_ms)
+    def _fold_critical(self, batch: Batch, now_ms: int) -> list[Entry]:
+        """Fold what is of the critical entries' keys, in the tail and in the batch; returns the other entries."""
+        keys = batch.critical
+        groups: dict[str, list[Entry]] = {key: [] for key in keys}
+        for taken, rows in self.tail.take(keys):
+            self.shelf.fold_ahead(rows, tuple(taken))
+            for key, earlier in taken.items():
+                groups[key] += earlier
+        others: list[Entry] = []
+        for entry in batch.kept:
+            key = entry.key.lower()
+            (groups[key] if key in keys else others).append(entry)
+        self._terms["inbox"] = self.tail.events
+        self._folder.fold(groups, now_ms)
+        return others
 
-    def _fold_entries(self, entries: Iterable[Entry], now_ms: int) -> None:
-        """Fold by lane: each lane is read once and written once, however many of the entries are for it."""
-        by_key: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_key.setdefault(entry.key.lower(), []).append(entry)
-        found = self.shelf.find(tuple(by_key))
-        changed: list[Changed] = []
-        for key, group in by_key.items():
-            rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
-            changed += self._fold_key(rows, group, now_ms)
-        self._store_all(changed, now_ms)
-
-    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
-        lanes = {target: row.lane for target, row in rows.items()}
-        self._terms["pending"] -= len(group)
-        for entry in group:
-            self._fold_entry(entry, lanes, now_ms)
-        for target, lane in lanes.items():
-            row = rows.get(target)
-            if row is None or row.lane is not lane:
-                yield row, target, lane
-
-    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
-        targets = self._targets_of(entry, lanes)
-        if not targets:
-            self._terms["dropped_by_route"] += 1
+    def fold(self, now_ms: int) -> None:
+        """Fold the oldest slice of the tail, if there is one."""
+        if not self.tail:
             return
-        self._terms["fanned_out"] += len(targets) - 1
-        for target in targets:
-            lane = lanes.get(target) or self._new_lane(entry)
-            if lane.member:
-                lane = self.digests.arrive(lane, entry, now_ms)
-                if not leaves_with(entry, self.rules.digest_below):
-                    lanes[target] = lane
-                    continue
-            folded = arrive(
-                lane, entry, dedupe_ms=self.rules.dedupe_ms, cancel_resolved=self.rules.cancel_resolved
-            )
-            self._terms["coalesced"] += folded.coalesced
-            self._terms["cancelled"] += folded.cancelled
-            if folded.cancelled:
-                self.history.cancelled(lane, self.name_of(target), entry)
-            elif folded.lane is lane:
-                self.history.repeated(lane, self.name_of(target), entry)
-            lanes[target] = folded.lane
-
-    def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
-        """An alert goes where its route says; an accept or a resolve to every target that knows the key."""
-        if entry.kind is not Kind.ALERT:
-            known = [target for target, lane in lanes.items() if lane.concerns()]
-            if known:
-                return known
-        return [] if entry.target == DROP else [self.target(entry.target).id]
-
-    def _new_lane(self, entry: Entry) -> Lane:
-        unknown = entry.accepted_ms < self.shelf.assume_unknown_until()
-        return Lane(entry.key, remote=Remote.UNKNOWN if unknown else Remote.NONE)
+        oldest = self.tail.pop()
+        self.shelf.trim(oldest.seq)
+        self._terms["inbox"] = self.tail.events
+        self._folder.fold(oldest.by_key, now_ms)
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
+        """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
         first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
         found = self.shelf.find(tuple(first))
         return [
             entry
             for key, entry in first.items()
-            if not any(self._has_place(row.lane, entry) for row in found.get(key, ()))
+            if not any(row.lane.member or row.lane.pending() for row in found.get(key, ()))
         ]
-
-    def _has_place(self, lane: Lane, entry: Entry) -> bool:
-        if lane.member:
-            return not leaves_with(entry, self.rules.digest_below)
-        return lane.pending() > 0
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -205,9 +192,10 @@ class Engine:
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
-            agenda[target.name] = msgspec.structs.replace(
+            agenda[target.name] = self._known[target.id] = msgspec.structs.replace(
                 picker.agenda(), backlog=self._lanes[target.id], digested=picker.diverted
             )
+            self.touched.discard(target.id)
         return Leased(tuple(deliveries), agenda)
 
     def _diverter(self, now_ms: int) -> Callable[[int], bool]:
@@ -292,16 +280,22 @@ class Engine:
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
-            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
-                if due_ms > now_ms:
-                    break
-                row = self.row(lane_id)
+            for row in map(self.row, self._over(target.id, now_ms)):
                 if row.lane.member:
                     self.digests.forget(row.lane, now_ms)
                 if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
                     self.note(row, Forgotten(row.lane.settled_ms), now_ms)
                 self.store(row, target.id, row.lane, now_ms)
         self.history.prune(self.rules, now_ms)
+
+    def _over(self, target: int, now_ms: int) -> list[int]:
+        """A slice of the target's idle lanes whose time is over; mostly these are few."""
+        over: list[int] = []
+        for limit in (PRUNE_FEW, PRUNE_SLICE):
+            over = [i for i, due_ms in self.shelf.soonest(State.IDLE, target, limit) if due_ms <= now_ms]
+            if len(over) < limit:
+                break
+        return over
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -344,6 +338,16 @@ class Engine:
             raise ValueError(f"{term} is not a term that is counted by hand")
         self._terms[term] += events
 
+    def add_to(self, term: str, events: int) -> None:
+        """Add to any term, where its place is known."""
+        self._terms[term] += events
+
+    def begun(self, target: int, placement: Placement) -> None:
+        """One lane more waits, there."""
+        self._terms["lanes"] += 1
+        self._lanes[target] += 1
+        self._touch(target, placement)
+
     def note(self, row: Row, what: What, now_ms: int) -> None:
         """Write down what happened to a lane."""
         self.history.note(row.lane.key, self.name_of(row.target), now_ms, what)
@@ -359,9 +363,10 @@ class Engine:
 
     def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None:
         """Store a new or changed lane; pending, dead and lanes follow from its structure."""
-        self._store_all([(row, target, lane)], now_ms)
+        self.store_all([(row, target, lane)], now_ms)
 
-    def _store_all(self, changed: Iterable[Changed], now_ms: int) -> None:
+    def store_all(self, changed: Iterable[Changed], now_ms: int) -> None:
+        """Store many."""
         adds: list[tuple[int, Lane, Placement]] = []
         saves: list[tuple[Row, Placement]] = []
         removes: list[Row] = []
@@ -372,7 +377,7 @@ class Engine:
                 removes += [row] if row is not None else []
                 continue
             if placement.state in (State.READY, State.BACKOFF):
-                self.touched.add(target)
+                self._touch(target, placement)
             if row is None:
                 adds.append((target, lane, placement))
             else:
@@ -381,11 +386,20 @@ class Engine:
         self.shelf.save(saves)
         self.shelf.remove(removes)
 
+    def _touch(self, target: int, placement: Placement) -> None:
+        """Something is ready, or has a time at which it will be; wakes only where that is news."""
+        known = self._known.get(target, Agenda())
+        now = news(known, placement)
+        if now is not known:
+            self._known[target] = now
+            self.touched.add(target)
+
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
         pending, waited = after.pending(), before.pending() if before is not None else 0
         self._terms["pending"] += pending - waited
         self._terms["lanes"] += (pending > 0) - (waited > 0)
         self._lanes[target] += (pending > 0) - (waited > 0)
+        self._terms["members"] += (after.member > 0) - (before is not None and before.member > 0)
         self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
@@ -395,12 +409,12 @@ class Engine:
         )
         if forget is not None and forget <= now_ms:
             return None
-        ops = (lane.flying,) if lane.flying is not None else lane.waiting
+        op = lane.flying
         return Placement(
             lane.state(now_ms),
-            min((op.severity for op in ops), default=Severity.LOW),
+            op.severity if op is not None else lane.severity(),
             lane.sent,
-            min((op.first_ms for op in ops), default=0),
+            op.first_ms if op is not None else lane.oldest_ms(),
             _due_ms(lane, forget),
             len(lane.letters),
             mark(lane),
@@ -412,6 +426,17 @@ class Engine:
         if row is None:
             raise LookupError(f"lane {lane_id} is not in the spool")
         return row
+
+
+def news(known: Agenda, placement: Placement) -> Agenda:
+    """What is known of a target with this lane in it; the same where that adds nothing."""
+    if placement.state is State.BACKOFF:
+        if known.next_due_ms is not None and known.next_due_ms <= placement.due_ms:
+            return known
+        return msgspec.structs.replace(known, next_due_ms=placement.due_ms)
+    if placement.severity is Severity.CRITICAL:
+        return known if known.critical_ready else msgspec.structs.replace(known, critical_ready=True)
+    return known if known.others_ready else msgspec.structs.replace(known, others_ready=True)
 
 
 def _nothing_diverted(_lane_id: int) -> bool:
