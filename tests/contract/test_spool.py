@@ -73,6 +73,23 @@ async def test_a_put_wakes_its_target(world: World) -> None:
     assert world.woken.targets == {"other"}
 
 
+async def test_a_put_wakes_only_for_what_the_dispatcher_does_not_know_of(world: World) -> None:
+    async def wakes(made: Entry) -> bool:
+        world.woken.targets.clear()
+        await world.put(made)
+        await world.spool.records()
+        return bool(world.woken.targets)
+
+    assert await wakes(entry("A", "a"))
+    assert not await wakes(entry("A", "b"))  # it has been told, and has not come yet
+    assert await wakes(entry("A", "fire", severity=Severity.CRITICAL))
+    assert len(await world.lease(tokens=1)) == 1
+    assert not await wakes(entry("A", "c"))  # the lease said that others are ready
+    assert await wakes(entry("A", "fire-2", severity=Severity.CRITICAL))
+    assert len(await world.lease(tokens=9)) == 4
+    assert await wakes(entry("A", "d"))
+
+
 async def test_alert_resolve_and_the_same_alert_within_a_minute_page_twice(world: World) -> None:
     for kind in "ARA":
         await world.put(entry(kind, text=f"the {kind}"))

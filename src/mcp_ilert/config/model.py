@@ -41,9 +41,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     address: Annotated[Host, about("Address to listen on.")] = "0.0.0.0"  # noqa: S104 - the contract's default
     port: Annotated[Port, about("Port for HTTP/1.1 and HTTP/2; 0 takes a free one.")] = 8080
-    tcp_port: Annotated[
-        Port | None, about("Port of the newline-delimited JSON door; off unless set.", later="the TCP door")
-    ] = None
+    tcp_port: Annotated[Port | None, about("Port of the newline-delimited JSON door; off unless set.")] = None
     max_body_bytes: Annotated[Size, about("Largest request body, after decompression.")] = 1_048_576
     max_event_bytes: Annotated[Size, about("Largest single event.")] = 65_536
     max_connections: Annotated[Count, about("Connections open at once.")] = 10_000
@@ -275,7 +273,7 @@ class SpoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Place | None,
         about("The spool's file; null: $STATE_DIRECTORY/spool.db, else $XDG_STATE_HOME/mcp-ilert/spool.db."),
     ] = None
-    max_pending: Annotated[Count, about("Lanes in which something may wait.")] = 1_000_000
+    max_pending: Annotated[Count, about("Lanes in which something may wait, or be in a digest.")] = 1_000_000
     min_free_bytes: Annotated[Space, about("Disk space left free.")] = 67_108_864
 
 

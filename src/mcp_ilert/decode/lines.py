@@ -29,6 +29,11 @@ class Lines:
         """Bytes of a line whose end has not come."""
         return len(self._tail)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a line has begun whose end has not come; also while one that is too long is skipped."""
+        return self._skipping or bool(self._tail)
+
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that this chunk ends."""
         pieces = chunk.split(b"\n")

@@ -252,7 +252,7 @@ class Writer:
             why = "the disk has less free room than spool.min_free_bytes"
             for job in jobs:
                 job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
-        elif counts.lanes + counts.inbox + arriving > rules.max_pending:
+        elif counts.lanes + counts.members + counts.inbox + arriving > rules.max_pending:
             while self._store.engine.tail:
                 self._transact([])
             self._admit_slowly(jobs, rules.max_pending)
@@ -260,7 +260,7 @@ class Writer:
     def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
         """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
         engine = self._store.engine
-        lanes = engine.counts().lanes
+        lanes = engine.counts().lanes + engine.counts().members
         for job in jobs:
             for i, entries in enumerate(job.puts):
                 adding = engine.adds_lanes(entries)
