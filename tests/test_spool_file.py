@@ -14,7 +14,7 @@ import trio
 from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement
-from mcp_ilert.spool import open_spool
+from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
@@ -327,3 +327,33 @@ def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> Non
     assert kept(RULES.dedupe_ms) == {"open"}
     assert kept(RULES.remember_open_ms) == set()
     store.close()
+
+
+async def test_a_flood_that_cannot_be_folded_is_refused_and_taken_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 100)
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", f"k{i}") for i in range(200)])
+            disk.full = True
+            for _ in range(3):
+                with pytest.raises(UnavailableError):
+                    await spool.put([entry("A", "late")])
+            disk.full = False
+            await spool.put([entry("A", f"n{i}") for i in range(200)])
+            while spool.counts().inbox:
+                await spool.records()
+            assert (spool.counts().lanes, spool.counts().error()) == (400, 0)
+
+
+async def test_what_is_held_back_by_a_flood_is_committed_before_the_spool_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 10)
+    told: list[object] = []
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        for first in range(0, 3_000, 100):
+            spool.offer([[entry("A", f"k{first + i}") for i in range(100)]], told.append)
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert (view.counts().accepted, view.audit().error) == (3_000, 0)

@@ -62,6 +62,7 @@ class Engine:
         self._terms = msgspec.structs.asdict(self.shelf.ledger())
         self._targets = {t.name: t for t in self.shelf.targets()}
         self._names = {t.id: t.name for t in self._targets.values()}
+        self.touched &= self._names.keys()  # a target that was made in what is rolled back is not there
         self._load_tail()
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}

@@ -94,27 +94,45 @@ class Writer:
         self._store = store
         self._now_ms = now_ms
         self._pruned_ms = now_ms()
+        self._held: list[Job] = []
 
     @property
     def busy(self) -> bool:
-        """Whether the inbox holds something to be folded, or a digest has members to give back."""
-        return bool(self._store.engine.tail) or self._store.engine.digests.busy
+        """Whether the inbox holds something to be folded, or a digest has members to give back, or jobs are held."""
+        return bool(self._store.engine.tail) or self._store.engine.digests.busy or self.holds
+
+    @property
+    def holds(self) -> bool:
+        """Whether jobs are held, so that the next call is due at once."""
+        return bool(self._held)
 
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
-        Folding goes before accepting where too much waits, and takes turns with it where much does; leases and
-        settlements wait for neither.
+        Where too much waits, folding goes before accepting, whose jobs are held for the next call; where much does,
+        they take turns. Leases and settlements wait for neither.
         """
-        works = [job for job in jobs if job.work is not None]
-        if works and len(works) < len(jobs) and self._lags(1):
-            yield self._batch(works)
-            jobs = [job for job in jobs if job.work is None]
-        while jobs and self._lags(1) and not works:
+        jobs, self._held = [*self._held, *jobs], []
+        if jobs and self._lags(1):
+            works = [job for job in jobs if job.work is not None]
+            self._held = [job for job in jobs if job.work is None]
+            if works:
+                yield self._batch(works)
+            waited = self._store.engine.tail.events
             yield self._batch([])
+            if self._store.engine.tail.events >= waited:  # it cannot be folded, so nothing more is taken
+                yield self._refused()
+            return
         yield self._batch(jobs)
         if jobs and (self._lags(2) or self._store.engine.tail.age > FOLD_AFTER):
             yield self._batch([])
+
+    def _refused(self) -> News:
+        """Refuse what is held."""
+        jobs, self._held = self._held, []
+        for job in jobs:
+            job.refuse(UnavailableError("the spool's disk takes nothing more"))
+        return News(jobs, self._store.engine.counts(), frozenset(), 0.0)
 
     def _lags(self, parts: int) -> bool:
         """Whether more waits to be folded than the bound, or than one of so many parts of it."""
@@ -128,6 +146,7 @@ class Writer:
             self._run(jobs)
         except StartError as error:
             fatal = error
+            jobs = [*jobs, *self._held]
             for job in jobs:
                 if job.error is None:
                     job.refuse(UnavailableError("the spool's disk fails"))
@@ -139,8 +158,8 @@ class Writer:
     def _run(self, jobs: list[Job]) -> None:
         scarce = self._scarce()
         self._store.engine.history.muted = scarce
-        self._admit(jobs, scarce=scarce)
         try:
+            self._admit(jobs, scarce=scarce)
             self._transact(jobs)
         except FullError:
             self._refuse(jobs, "the spool's disk is full")
@@ -298,8 +317,10 @@ class ThreadRunner:
 
     def _loop(self) -> None:
         going = True
-        while going:
-            jobs, going = self._take()
+        while going or self._writer.holds:
+            jobs: list[Job] = []
+            if going:
+                jobs, going = self._take()
             for news in self._writer.run(jobs):
                 self._trio.run_sync_soon(self._tell, news)
                 if news.fatal is not None:
@@ -310,7 +331,8 @@ class ThreadRunner:
         jobs: list[Job] = []
         events = 0
         try:
-            job = self._jobs.get(timeout=FOLD_IDLE if self._writer.busy else None)
+            wait = 0.0 if self._writer.holds else FOLD_IDLE
+            job = self._jobs.get(timeout=wait if self._writer.busy else None)
             while job is not None:
                 jobs.append(job)
                 events += sum(map(len, job.puts))
