@@ -8,6 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
 AUDITED ?= lock/run.txt
+BENCH ?= fast sessions latency ingest half tls flat
 FAST := src/mcp_ilert/_fast
 # A test need not say what types it has; what it does say, and what it does, is checked all the same.
 UNTYPED := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
@@ -69,8 +70,8 @@ format: $(VENV)/.dev.stamp ## put the source into its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## every benchmark, results in benchmarks/results (QUICK=1: short runs, rough figures)
-	@for b in benchmarks/bench_*.py; do echo "== $$b"; $(BIN)/python $$b $(if $(QUICK),--quick) || exit 1; done
+bench: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## benchmarks, results in benchmarks/results (QUICK=1: short runs; BENCH="spool recovery": these)
+	@for b in $(BENCH); do echo "== $$b"; $(BIN)/python benchmarks/bench_$$b.py $(if $(QUICK),--quick) || exit 1; done
 
 audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependencies (asks the package index)
 	@build/tools/bin/pip-audit --strict --disable-pip --require-hashes -r $(AUDITED) --progress-spinner off >build/audit.txt || { \

@@ -47,7 +47,7 @@ def app(keep: Keep | None) -> QuartTrio:
 
     @made.post("/events")
     async def events() -> Response:
-        body = await request.get_data(as_text=False)
+        body: bytes = await request.body
         if keep is not None:
             keep(body)
         return Response(b'{"accepted":1}', status=202, content_type="application/json")

@@ -15,6 +15,7 @@ import data
 import load
 import poster
 import rig
+from bench_backlog import wait_folded
 from bench_ingest import ROOM, once, spread
 from shapes import Load
 
@@ -25,15 +26,6 @@ BATCH = 2_000
 
 def words(keys: int) -> str:
     return {0: "all keys different", 1: "one key"}.get(keys, f"{keys:,} keys")
-
-
-def wait_folded(bridge: rig.Server, seconds: float = 600) -> None:
-    """Wait until the inbox is folded into its lanes."""
-    deadline = time.monotonic() + seconds
-    while bridge.metric("mcp_spool_inbox_events"):
-        if time.monotonic() > deadline:
-            raise SystemExit("benchmark: the inbox is not folded in time")
-        time.sleep(0.05)
 
 
 def fill(bridge: rig.Server, lanes: int) -> float:

@@ -113,7 +113,15 @@ def h2load(load: Load, port: int, seconds: float, folder: Path, extra: tuple[str
 def wrk(load: Load, port: int, seconds: float, folder: Path) -> Measured:
     """HTTP/1.1; each connection has a request, or a pipeline of them, in flight."""
     scheme = "https" if load.tls else "http"
-    command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds:.0f}s", "-s", str(script(load, folder))]
+    command = [
+        "wrk",
+        "-t1",
+        f"-c{load.connections}",
+        f"-d{seconds:.0f}s",
+        "--timeout=20s",
+        "-s",
+        str(script(load, folder)),
+    ]
     command.append(f"{scheme}://127.0.0.1:{port}/")
     output = run(command, seconds)
     rate = re.search(r"Requests/sec: *([0-9.]+)", output)

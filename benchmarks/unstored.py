@@ -1,6 +1,6 @@
 """The bridge's own doors and intake over a spool that keeps nothing: what the wire and the decoding cost by themselves.
 
-    python benchmarks/unstored.py PORT
+python benchmarks/unstored.py PORT
 """
 
 import sys
