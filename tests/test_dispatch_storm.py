@@ -9,7 +9,7 @@ from trio.testing import MockClock
 from dispatch_world import OK, FakeTarget, World, world
 from mcp_ilert.events import Delivery, Kind, Outcome, Rejected, Severity, Unavailable
 from mcp_ilert.spool.gathering import Brief
-from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.port import Change, Changed, Gather, Rules
 
 MEDIUM, HIGH, CRITICAL = Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 STORM = 1_000
@@ -172,3 +172,22 @@ async def test_too_many_sources_share_a_digest(autojump_clock: MockClock) -> Non
         names = {d.key.split("/")[1] for d in digests(made.target)}
         assert "others" in names
         assert len(names) == 11
+
+
+async def test_gathering_leaves_the_spool_most_of_its_time(autojump_clock: MockClock, monkeypatch) -> None:
+    async with world(rules=RULES) as made:
+        begun: list[float] = []
+        change = made.spool.change
+
+        async def slow(what: Change, now_ms: int) -> Changed:
+            if isinstance(what, Gather):
+                begun.append(trio.current_time())
+                await trio.sleep(1)
+            return await change(what, now_ms)
+
+        monkeypatch.setattr(made.spool, "change", slow)
+        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await trio.sleep(60)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
+    assert len(gaps) >= 4
+    assert min(gaps) >= 4  # a second's work, three for others
