@@ -186,7 +186,7 @@ async def test_gathering_leaves_the_spool_most_of_its_time(autojump_clock: MockC
             return await change(what, now_ms)
 
         monkeypatch.setattr(made.spool, "change", slow)
-        await made.put(*storm_of(STORM), severity=MEDIUM)
+        await made.put(*storm_of(5_000), severity=MEDIUM)
         await trio.sleep(60)
     gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
     assert len(gaps) >= 4
