@@ -41,6 +41,10 @@ Changed = tuple[Row | None, int, Lane]
 """A lane as it was stored (None: not yet), its target, and the lane as it is now."""
 
 
+class LostError(LookupError):
+    """What an index or another lane speaks of is not in the spool."""
+
+
 class Engine:
     """One spool's lanes and ledger, over a shelf. Not thread-safe: one writer owns it."""
 
@@ -52,6 +56,8 @@ class Engine:
         """Targets at which something became ready since `take_touched`."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self.flying: frozenset[int] = frozenset()
+        """Lanes leased since the start and not settled, as committed: somebody has them."""
         self.load()
 
     def load(self) -> None:
@@ -65,6 +71,15 @@ class Engine:
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
         self.digests.load()
+        self._leases = set(self.flying)
+
+    def resume(self, flying: frozenset[int]) -> None:
+        """Go on where another engine over the same spool ended: somebody has these lanes."""
+        self.flying, self._leases = flying, set(flying)
+
+    def committed(self) -> None:
+        """What this transaction did is there for good."""
+        self.flying = frozenset(self._leases)
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
@@ -227,6 +242,7 @@ class Engine:
         taken = past.taken(lane, want, now_ms, turn, self.rules.tell(text))
         lane = msgspec.structs.replace(fate.take(lane), taken=taken)
         self.store(row, row.target, lane, now_ms)
+        self._leases.add(row.id)
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
@@ -252,6 +268,7 @@ class Engine:
         self.save_states(states)
         outage = rejected = 0
         for settlement in settlements:
+            self._leases.discard(settlement.lease)
             row = self.shelf.get(settlement.lease)
             if row is None or row.lane.flying is None:
                 continue
@@ -271,8 +288,9 @@ class Engine:
         return Settled(outage, rejected)
 
     def recover(self, now_ms: int) -> bool:
-        """Return a slice of the lanes found leased at a start; True while there are more."""
-        ids = self.shelf.leased(RECOVER_SLICE)
+        """Return a slice of the lanes found leased that nobody has; True while there are more."""
+        found = self.shelf.leased(RECOVER_SLICE + len(self.flying))
+        ids = [lane_id for lane_id in found if lane_id not in self.flying]
         for lane_id in ids:
             row = self.row(lane_id)
             if row.lane.gathers is not None:
@@ -281,7 +299,7 @@ class Engine:
                 continue
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
             self._end(row, made, past.interrupted(row.lane), now_ms)
-        return len(ids) == RECOVER_SLICE
+        return len(ids) >= RECOVER_SLICE
 
     def _end(self, row: Row, made: fate.Settling, attempt: Attempt, now_ms: int) -> None:
         """Store what became of a request in flight, and tell of it."""
@@ -410,7 +428,7 @@ class Engine:
         """The lane of this id, which must be there."""
         row = self.shelf.get(lane_id)
         if row is None:
-            raise LookupError(f"lane {lane_id} is not in the spool")
+            raise LostError(f"lane {lane_id} is not in the spool")
         return row
 
 

@@ -1,6 +1,5 @@
 """The spool that the bridge uses: the port of port.py over a writer, and how it is opened and closed."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,7 +15,7 @@ from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lock import own
 from mcp_ilert.spool.port import Change, Changed, Leased, Rules, Settled, TargetRecord, Wake, Want
-from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
+from mcp_ilert.spool.store import MemoryStore, Store, open_store
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
 
@@ -29,6 +28,7 @@ class Runner(Protocol):
     """Runs jobs, here or on a thread."""
 
     def submit(self, job: Job) -> None: ...
+    def left(self) -> Sequence[Job]: ...
     def stop(self) -> None: ...
 
 
@@ -58,12 +58,19 @@ class WrittenSpool:
             self._fatal = news.fatal
             self._closing = True
             self.failed.set()
+            self._refuse_queued()
         for job in news.jobs:
             job.done.set()
         if news.jobs and self._observe is not None:
             self._observe(news.commit_seconds)
         if news.touched:
             self._wake(news.touched)
+
+    def _refuse_queued(self) -> None:
+        """Nobody runs them any more, and somebody waits."""
+        for job in self._runner.left() if self._runner is not None else ():
+            job.error = UnavailableError("the spool's disk fails")
+            job.done.set()
 
     def close(self) -> None:
         """Take nothing more; finish what is queued."""
@@ -162,8 +169,7 @@ async def open_spool(
     `inline` works without a thread, for virtual time.
     """
     with own(path):
-        store = SqliteStore(path, rules, now_ms)
-        os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open in store.py
+        store = open_store(path, rules, now_ms)
         try:
             async with _running(store, path, wake, now_ms, inline=inline, observe=observe_commit) as spool:
                 yield spool
@@ -188,8 +194,6 @@ async def _running(
     inline: bool,
     observe: CommitObserver | None,
 ) -> AsyncIterator[WrittenSpool]:
-    while _recover(store, now_ms()):
-        pass
     spool = WrittenSpool(store, path, wake, observe)
     writer = Writer(store, now_ms)
     spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
@@ -200,17 +204,6 @@ async def _running(
             nursery.cancel_scope.cancel()
     finally:
         spool.close()
-
-
-def _recover(store: Store, now_ms: int) -> bool:
-    more = False
-
-    def work(engine: Engine) -> None:
-        nonlocal more
-        more = engine.recover(now_ms)
-
-    store.transact(work)
-    return more
 
 
 async def _watch(spool: WrittenSpool) -> None:

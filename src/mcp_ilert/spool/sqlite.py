@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -24,6 +25,8 @@ SQLiteValue = None | int | float | str | bytes
 ENCODE = msgspec.msgpack.Encoder().encode
 APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
+CHECKPOINT_PAGES = 2_000
+"""The log is written through to the file when it has so many pages."""
 LEDGER = (
     "accepted",
     "fanned_out",
@@ -73,16 +76,27 @@ def connect(path: Path | str) -> apsw.Connection:
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
             f"cache_size = -{CACHE_KIB}",
-            "wal_autocheckpoint = 2000",
             "journal_size_limit = 67108864",
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        connection.set_wal_hook(_checkpoint)
         migrate(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:
+    """Write the log through; unlike SQLite's own hook this one tells of a disk that fails meanwhile.
+
+    The transaction is committed all the same. A full disk, or a reader in the way, only delays it.
+    """
+    if pages >= CHECKPOINT_PAGES:
+        with suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):
+            connection.wal_checkpoint(name)
+    return apsw.SQLITE_OK
 
 
 def migrate(connection: apsw.Connection, path: Path | str) -> None:
@@ -99,6 +113,14 @@ def migrate(connection: apsw.Connection, path: Path | str) -> None:
             connection.execute(script)
             connection.execute(f"PRAGMA user_version = {version}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def lane_of(body: SQLiteValue) -> Lane:
+    """A stored lane. Raises CorruptError where it is none."""
+    try:
+        return LANE.decode(body)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
 
 
 class SqliteShelf:
@@ -179,7 +201,7 @@ class SqliteShelf:
         wanted = frozenset(keys)
         found: dict[str, list[Row]] = {}
         for lane_id, target, body in self.connection.execute(self._sql["find"], (hashes,)):
-            lane = LANE.decode(body)
+            lane = lane_of(body)
             key = lane.key.lower()
             if key in wanted:  # else another key has the same hash
                 found.setdefault(key, []).append(Row(lane_id, target, lane))
@@ -187,7 +209,7 @@ class SqliteShelf:
 
     def get(self, lane_id: int) -> Row | None:
         for number, target, body in self.connection.execute(self._sql["get"], (lane_id,)):
-            return Row(number, target, LANE.decode(body))
+            return Row(number, target, lane_of(body))
         return None
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
@@ -275,6 +297,11 @@ class SqliteShelf:
 
     def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
         return list(self.connection.execute(self._sql["history"], (self._hash(key), before, limit)))
+
+    def read_all(self) -> None:
+        """Read every lane. Raises CorruptError at the first that is none."""
+        for _, _, _, body in self.connection.execute(self._sql["all_lanes"], (0, -1)):
+            lane_of(body)
 
     def assume_unknown_until(self) -> int:
         return self._unknown_until

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -270,7 +271,14 @@ class SpoolView:
         except FileExistsError as error:
             raise SpoolError(f"backup: {path} exists already: give the path of a new file") from error
         except (OSError, apsw.Error) as error:
+            _remove(path)  # half a copy is none
             raise SpoolError(f"backup: {path} cannot be written ({error})") from error
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("-journal", ""):
+        with suppress(OSError):
+            path.with_name(path.name + suffix).unlink()
 
 
 def _ops(lane: Lane) -> tuple[Op, ...]:

@@ -25,6 +25,8 @@ LAG_EVENTS = 8_192
 """Beyond so many events in the inbox, folding goes before accepting."""
 MAX_JOBS = 4_096
 PRUNE_EVERY_MS = 10_000
+REST_SECONDS = 1.0
+"""After a fault, until what is in the inbox is tried again by itself."""
 
 
 class Job:
@@ -64,6 +66,8 @@ class Writer:
         self._store = store
         self._now_ms = now_ms
         self._pruned_ms = now_ms()
+        self.stalled = False
+        """The last transaction failed: what is to be folded waits a while."""
 
     @property
     def busy(self) -> bool:
@@ -76,8 +80,8 @@ class Writer:
         fatal: StartError | None = None
         try:
             self._run(jobs)
-        except StartError as error:
-            fatal = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
+            fatal = error if isinstance(error, StartError) else StartError(f"spool.path: {error!r}")
             for job in jobs:
                 job.error = job.error or UnavailableError("the spool's disk fails")
         engine = self._store.engine
@@ -87,10 +91,10 @@ class Writer:
 
     def _run(self, jobs: list[Job]) -> None:
         self._store.engine.history.muted = self._scarce()
-        while self._store.engine.counts().inbox > LAG_EVENTS:
-            self._transact([])
-        jobs = self._admit(jobs)
         try:
+            while self._store.engine.counts().inbox > LAG_EVENTS:
+                self._transact([])
+            jobs = self._admit(jobs)
             self._transact(jobs)
         except FullError:
             self._refuse(jobs, "the spool's disk is full")
@@ -107,6 +111,7 @@ class Writer:
         They are then written without their history: it would take of that room.
         """
         self._store.engine.history.muted = True
+        self.stalled = True
         for job in jobs:
             if job.work is None:
                 job.error = UnavailableError(why)
@@ -139,6 +144,7 @@ class Writer:
             self._prune(engine, now_ms)
 
         self._store.transact(work)
+        self.stalled = False
         for job, result in results:
             job.result = result
 
@@ -210,8 +216,12 @@ class InlineRunner:
     def submit(self, job: Job) -> None:
         """Run the job, and fold what it left."""
         self._tell(self._writer.run([job]))
-        while self._writer.busy:
+        while self._writer.busy and not self._writer.stalled:
             self._tell(self._writer.run([]))
+
+    def left(self) -> Sequence[Job]:
+        """Each is run at once."""
+        return ()
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -232,6 +242,11 @@ class ThreadRunner:
         """Queue the job for the next transaction."""
         self._jobs.put(job)
 
+    def left(self) -> Sequence[Job]:
+        """What nobody will run, after a fatal fault."""
+        jobs = (self._jobs.get_nowait() for _ in range(self._jobs.qsize()))
+        return [job for job in jobs if job is not None]
+
     def stop(self) -> None:
         """Finish what is queued and end the thread; blocks for a commit or two."""
         self._jobs.put(None)
@@ -247,10 +262,11 @@ class ThreadRunner:
                 return
 
     def _take(self) -> tuple[list[Job], bool]:
-        """All that is queued; waits for the first where there is nothing to fold."""
+        """All that is queued; waits for the first where there is nothing to fold, or no room to fold it."""
         jobs: list[Job] = []
+        rest = REST_SECONDS if self._writer.busy else None
         try:
-            job = self._jobs.get(block=not self._writer.busy)
+            job = self._jobs.get(block=self._writer.stalled or rest is None, timeout=rest)
             while job is not None:
                 jobs.append(job)
                 if len(jobs) >= MAX_JOBS:
