@@ -29,7 +29,7 @@ from mcp_ilert.spool.port import Drop, Replay, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.view import LaneView, SpoolView
 from spool_life import SpoolLife
-from spools import Clock, entry
+from spools import T0, Clock, entry
 
 EXAMPLES = int(os.environ.get("MCP_ILERT_CRASHES", "25"))
 KEYS = ("k1", "k2", "k3")
@@ -136,7 +136,7 @@ class CrashMachine(RuleBasedStateMachine):
             return leased(delivery.key)
 
         async def act(spool: WrittenSpool) -> Sequence[Delivery]:
-            return (await spool.lease([Want("default", 1, 1)], {"default": state}, 0)).deliveries
+            return (await spool.lease([Want("default", 1, 1)], {"default": state}, T0)).deliveries
 
         ready = [k for k, m in self.world.lanes.items() if m.waits and not m.flying and not m.dead]
         kept: list[list[Step]] = [[leased(key), lost(key)] for key in ready]
@@ -152,14 +152,14 @@ class CrashMachine(RuleBasedStateMachine):
     def settle(self, choice: int, end: str) -> None:
         key = sorted(self.flying)[choice % len(self.flying)]
         state = self.next_state()
-        settlement = Settlement(self.flying.pop(key).lease, ENDS[end], 0)
+        settlement = Settlement(self.flying.pop(key).lease, ENDS[end], T0)
 
         def settled(world: World) -> None:
             world.state = state
             world.end(key, end)
 
         self.ask(
-            lambda spool: spool.settle([settlement], {"default": state}, 0), lambda _: settled, [[settled]]
+            lambda spool: spool.settle([settlement], {"default": state}, T0), lambda _: settled, [[settled]]
         )
 
     @precondition(lambda self: not self.flying)
@@ -169,7 +169,7 @@ class CrashMachine(RuleBasedStateMachine):
             for lane in world.lanes.values():
                 lane.replay(force=force)
 
-        self.ask(lambda spool: spool.change(Replay(None, force), 0), lambda _: replayed, [[replayed]])
+        self.ask(lambda spool: spool.change(Replay(None, force), T0), lambda _: replayed, [[replayed]])
 
     @precondition(lambda self: self.number % 5 == 4)
     @rule(key=st.sampled_from(KEYS))
@@ -177,7 +177,7 @@ class CrashMachine(RuleBasedStateMachine):
         def dropped(world: World) -> None:
             world.lanes[key].drop()
 
-        self.ask(lambda spool: spool.change(Drop(key), 0), lambda _: dropped, [[dropped]])
+        self.ask(lambda spool: spool.change(Drop(key), T0), lambda _: dropped, [[dropped]])
 
     def next_state(self) -> bytes:
         self.number += 1

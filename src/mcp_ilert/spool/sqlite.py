@@ -65,10 +65,12 @@ def migrations() -> Sequence[str]:
 def connect(path: Path | str) -> apsw.Connection:
     """Open (or make) a spool file with the pragmas that the promises need, migrated to this version.
 
+    Closing it leaves the log as it is until `trust` is called: that of a damaged file would be deleted.
     Raises SpoolError where the file is from a newer version, apsw.Error where it is damaged or unusable.
     """
     connection = apsw.Connection(str(path))
     try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         connection.set_busy_timeout(5_000)
         for pragma in (
             "journal_mode = WAL",
@@ -86,6 +88,11 @@ def connect(path: Path | str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def trust(connection: apsw.Connection) -> None:
+    """The file is sound: closing it may write the log through and delete it."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:

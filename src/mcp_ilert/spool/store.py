@@ -16,7 +16,7 @@ from mcp_ilert.spool.damage import bring_down, lost_its_file, mark, mark_of, set
 from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf_memory import MemoryShelf
-from mcp_ilert.spool.sqlite import SqliteShelf, connect
+from mcp_ilert.spool.sqlite import SqliteShelf, connect, trust
 
 log = structlog.get_logger()
 
@@ -124,7 +124,9 @@ class SqliteStore:
             if unknown_until:
                 with connection:
                     shelf.set_assume_unknown(unknown_until)
-            return connection, Engine(shelf, rules)
+            engine = Engine(shelf, rules)
+            trust(connection)
+            return connection, engine
         except BaseException:
             connection.close()
             raise
@@ -169,6 +171,7 @@ class SqliteStore:
             self.engine = Engine(SqliteShelf(self._connection), rules)
             self.engine.resume(flying)
             self.recover()
+            trust(self._connection)
         except (*DAMAGE_AT_LOADING, apsw.Error, OSError, SpoolError, FullError, FailedError) as error:
             if isinstance(error, DAMAGE_AT_LOADING):
                 self._give_up(error)
