@@ -18,6 +18,8 @@ from typing import Any
 import apsw
 import pytest
 
+from mcp_ilert.spool.view import SpoolView
+
 SECTOR = 512
 OPS = ("open", "write", "sync", "truncate", "delete", "rename")
 NEW_WAL = apsw.SQLITE_OPEN_WAL | apsw.SQLITE_OPEN_MAIN_JOURNAL
@@ -314,6 +316,18 @@ class FaultyOs:
 
 
 PATCHED = ("open", "close", "pwrite", "ftruncate", "fsync", "rename", "unlink")
+
+
+@contextmanager
+def looking_at(path: Path) -> Iterator[SpoolView]:
+    """A look at a spool by the plain disk: it is not counted, and does not fail."""
+    apsw.set_default_vfs("unix")
+    try:
+        with SpoolView(path) as view:
+            yield view
+    finally:
+        if "faulty" in apsw.vfs_names():
+            apsw.set_default_vfs("faulty")
 
 
 @contextmanager

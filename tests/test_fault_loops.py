@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from faulty_disk import OPS, Disk, faulty_disk
+from faulty_disk import OPS, Disk, faulty_disk, looking_at
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Again, DeadByRejection, Delivery, Done, Entry, Kind, Settlement
 from mcp_ilert.spool import sqlite
@@ -23,10 +23,11 @@ from mcp_ilert.spool.changes import SLICE
 from mcp_ilert.spool.port import Drop, Replay, Retarget, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
-from mcp_ilert.spool.view import SpoolView
 from spool_life import SpoolLife
 from spools import T0, Clock, entry
 
+# Planned errors come up where apsw has nobody to tell: in the close of a connection, in the hook of the log.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. None")
 ALL = os.environ.get("MCP_ILERT_FAULTS") == "all"
 CODES = (errno.EIO, errno.ENOSPC)
 WAYS = [(code, lasting) for code in CODES for lasting in (False, True)]
@@ -47,6 +48,7 @@ class Scene:
         """Keys of requests that were answered 503."""
         self.held: set[str] = set()
         self.delivered: set[str] = set()
+        self.dropped: set[str] = set()
         self.started = False
 
     def start(self) -> None:
@@ -95,23 +97,23 @@ class Scene:
         except SpoolError:
             assert not copy.exists() or self.disk.faults > 1  # it could not be removed either
         else:
-            with SpoolView(copy) as view:
+            with looking_at(copy) as view:
                 assert view.audit().error == 0
                 assert self.kept <= {lane.key for lane in view.lanes(1_000)}
 
     # What must be true afterwards --------------------------------------------------------------------------------
 
     def nobody_waits_for_a_lease_that_nobody_has(self) -> None:
-        with SpoolView(self.path) as view:
+        with looking_at(self.path) as view:
             leased = {lane.key for lane in view.lanes(10_000) if lane.state == "leased"}
         assert leased <= self.held
 
     def all_is_there_once(self) -> None:
-        with SpoolView(self.path) as view:
+        with looking_at(self.path) as view:
             audit = view.audit()
             known = {key: view.show(key) for keys in (self.kept, *self.perhaps) for key in keys}
         assert audit.error == 0, audit
-        present = {key for key, lanes in known.items() if lanes}
+        present = {key for key, lanes in known.items() if lanes} | self.dropped
         assert self.kept <= present
         assert all(keys <= present or not keys & present for keys in self.perhaps)
         assert audit.counts.accepted == len(present)
@@ -192,6 +194,7 @@ def got_before(scene: Scene) -> Sequence[Delivery]:
 
 def changes(scene: Scene) -> None:
     scene.change(Replay(None))
+    scene.dropped = {"k1"}  # wherever it is
     scene.change(Drop("k1"))
     scene.change(Retarget(("default", "other")))
 
@@ -263,7 +266,7 @@ def prepared(loop: Loop, template: Path, folder: Path) -> Iterator[Scene]:
 def keys_of(path: Path) -> set[str]:
     if not path.exists() or path.read_bytes().startswith(GARBAGE[:9]):
         return set()
-    with SpoolView(path) as view:
+    with looking_at(path) as view:
         waiting = {lane.key for lane in view.dead(1_000)} | {lane.key for lane in view.lanes(1_000)}
         inbox = view.counts().inbox
     for rest in ("-shm",):

@@ -73,9 +73,10 @@ class Engine:
         self.digests.load()
         self._leases = set(self.flying)
 
-    def resume(self, flying: frozenset[int]) -> None:
-        """Go on where another engine over the same spool ended: somebody has these lanes."""
+    def resume(self, flying: frozenset[int], touched: Iterable[int] = ()) -> None:
+        """Go on where another engine over the same spool ended: somebody has these lanes, nobody was told of those."""
         self.flying, self._leases = flying, set(flying)
+        self.touched.update(touched)
 
     def committed(self) -> None:
         """What this transaction did is there for good."""
@@ -95,7 +96,7 @@ class Engine:
 
     def take_touched(self) -> frozenset[str]:
         """The names of the targets at which something became ready, once."""
-        names = frozenset(self._names[i] for i in self.touched)
+        names = frozenset(self._names[i] for i in self.touched if i in self._names)  # else it was rolled back
         self.touched.clear()
         return names
 

@@ -161,15 +161,15 @@ class SqliteStore:
 
         What failed may have been kept all the same: lanes that it leased, and that nobody got, become unknown.
         """
-        flying, rules = self.engine.flying, self.engine.rules
+        before = self.engine
         try:
             self._connection.close(force=True)
             bring_down(self._path)
             self._connection = connect(self._path)
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._check()
-            self.engine = Engine(SqliteShelf(self._connection), rules)
-            self.engine.resume(flying)
+            self.engine = Engine(SqliteShelf(self._connection), before.rules)
+            self.engine.resume(before.flying, before.touched)
             self.recover()
             trust(self._connection)
         except (*DAMAGE_AT_LOADING, apsw.Error, OSError, SpoolError, FullError, FailedError) as error:
