@@ -42,7 +42,13 @@ class File:
         content, fate = bytearray(self.durable), dice.choice(("none", "all", "first", "any", "torn"))
         kept = dice.randrange(len(self.unsynced) + 1)
         for i, (at, data) in enumerate(self.unsynced):
-            whole = {"none": False, "all": True, "first": i < kept, "any": dice.random() < 0.5, "torn": data is None}
+            whole = {
+                "none": False,
+                "all": True,
+                "first": i < kept,
+                "any": dice.random() < 0.5,
+                "torn": data is None,
+            }
             if whole[fate]:
                 apply(content, (at, data))
             elif fate == "torn" and data is not None:

@@ -18,7 +18,13 @@ import apsw
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from faulty_disk import Disk, faulty_disk, looking_at
 from lane_model import LaneModel
@@ -31,7 +37,9 @@ from mcp_ilert.spool.view import LaneView
 from spool_life import SpoolLife
 from spools import T0, Clock, entry
 
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. None")  # planned, where apsw can tell nobody
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Exception ignored in. None"
+)  # planned, where apsw can tell nobody
 EXAMPLES = int(os.environ.get("MCP_ILERT_CRASHES", "25"))
 KEYS = ("k1", "k2", "k3")
 LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}

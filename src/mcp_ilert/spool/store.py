@@ -211,7 +211,8 @@ class SqliteStore:
         return stat.f_bavail * stat.f_frsize
 
     def close(self) -> None:
-        self._connection.close()
+        with suppress(apsw.Error):  # what the file did not get is in the log
+            self._connection.close()
 
 
 def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
