@@ -195,7 +195,7 @@ class FaultyFile(apsw.VFSFile):
         self._new = bool(flags[0] & NEW_WAL) and not Path(self._path).exists()
         if code := disk.ask("open", self._path):
             raise apsw.CantOpenError(f"planned: {os.strerror(code)}")
-        super().__init__("unix", name, flags)  # type: ignore[arg-type]
+        super().__init__("unix", name, flags)
         disk.opened(self._path)
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 - SQLite names it
@@ -222,8 +222,9 @@ class FaultyFile(apsw.VFSFile):
             self._new = False
             self._disk.folder_synced()
 
-    def excepthook(self, kind: type[BaseException], error: BaseException, trace: object) -> None:
+    def excepthook(self, kind: Any, error: Any, trace: Any) -> bool:
         """Planned errors where SQLite takes none are no news."""
+        return True
 
 
 class FaultyVFS(apsw.VFS):
@@ -244,8 +245,9 @@ class FaultyVFS(apsw.VFS):
         if sync:
             self._disk.folder_synced()
 
-    def excepthook(self, kind: type[BaseException], error: BaseException, trace: object) -> None:
+    def excepthook(self, kind: Any, error: Any, trace: Any) -> bool:
         """As of the file."""
+        return True
 
 
 class FaultyOs:

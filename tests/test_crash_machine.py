@@ -7,12 +7,13 @@ any write or sync, beside a plain model. What was answered is there, once; what 
 import copy
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from errno import EIO
 from pathlib import Path
 from random import Random
+from typing import TypeVar
 
 import apsw
 import pytest
@@ -41,6 +42,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. None"
 )  # planned, where apsw can tell nobody
 EXAMPLES = int(os.environ.get("MCP_ILERT_CRASHES", "25"))
+T = TypeVar("T")
 KEYS = ("k1", "k2", "k3")
 LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
 ENDS: dict[str, Decision] = {
@@ -238,7 +240,7 @@ class CrashMachine(RuleBasedStateMachine):
         self.disk.dark = True
         self.life.end(whatever=True)
         if cut:
-            self.disk.power_cut(Random(seed))  # noqa: S311 - a plan for a test
+            self.disk.power_cut(Random(seed))
         else:
             self.disk.killed()
 
@@ -246,15 +248,15 @@ class CrashMachine(RuleBasedStateMachine):
 
     def ask(
         self,
-        question: Callable[[WrittenSpool], object],
-        answered: Callable[[object], Step],
+        question: Callable[[WrittenSpool], Awaitable[T]],
+        answered: Callable[[T], Step],
         kept: list[list[Step]],
-    ) -> object:
+    ) -> T | None:
         """Ask, and follow with the world. `kept`: what may have been done of it, where it was not answered."""
         faults, before = self.disk.faults, self.world
         maybe = [before, *(after(before, *steps) for steps in kept)]
         try:
-            answer = self.life.ask(question)  # type: ignore[arg-type]
+            answer = self.life.ask(question)
         except UnavailableError:
             self.fell_ill(maybe)
             return None

@@ -8,18 +8,20 @@ ends it.
 import errno
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from faulty_disk import OPS, Disk, faulty_disk, looking_at
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Again, DeadByRejection, Delivery, Done, Entry, Kind, Settlement
+from mcp_ilert.events import Again, DeadByRejection, Decision, Delivery, Done, Entry, Kind, Settlement
 from mcp_ilert.spool import sqlite
 from mcp_ilert.spool.changes import SLICE
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Drop, Replay, Retarget, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
@@ -49,6 +51,7 @@ class Scene:
         self.held: set[str] = set()
         self.delivered: set[str] = set()
         self.dropped: set[str] = set()
+        self.leased_before: Sequence[Delivery] = ()
         self.started = False
 
     def start(self) -> None:
@@ -75,7 +78,7 @@ class Scene:
         self.held |= {d.key for d in got}
         return got
 
-    def settle(self, delivery: Delivery, decision: Done | Again | DeadByRejection) -> None:
+    def settle(self, delivery: Delivery, decision: Decision) -> None:
         settlement = Settlement(delivery.lease, decision, T0)
         try:
             self.life.ask(lambda spool: spool.settle([settlement], {}, T0))
@@ -86,10 +89,8 @@ class Scene:
             self.delivered.add(delivery.key)
 
     def change(self, change: Replay | Drop | Retarget) -> None:
-        try:
+        with suppress(UnavailableError):
             self.life.ask(lambda spool: spool.change(change, T0))
-        except UnavailableError:
-            pass
 
     def backup(self, copy: Path) -> None:
         try:
@@ -120,45 +121,43 @@ class Scene:
         assert {key for key in self.delivered if known[key][0].remote != "open"} == set()
 
 
-# What is going on when the disk fails ----------------------------------------------------------------------------------
+# What is going on when the disk fails ------------------------------------------------------------------------------
 
 
-def nothing(scene: Scene) -> None:
+def nothing(path: Path) -> None:
     """No file yet."""
 
 
-def five_wait(scene: Scene) -> None:
-    keep(scene, lambda e: e.accept(entries(5), T0, fold=True))
+def five_wait(path: Path) -> None:
+    keep(path, lambda e: e.accept(entries(5), T0, fold=True))
 
 
-def an_inbox_and_leases(scene: Scene) -> None:
-    store = SqliteStore(scene.path, RULES, Clock())
+def an_inbox_and_leases(path: Path) -> None:
+    store = SqliteStore(path, RULES, Clock())
     store.transact(lambda e: e.accept(entries(5), T0, fold=True))
     store.transact(lambda e: e.lease([Want("default", 3, 3)], {}, T0))
     store.transact(lambda e: e.accept(entries(20, "inbox"), T0, fold=False))
-    log = {
-        path: path.read_bytes() for path in scene.path.parent.glob("spool.db*") if path.suffix != ".db-shm"
-    }
+    log = {file: file.read_bytes() for file in path.parent.glob("spool.db*") if file.suffix != ".db-shm"}
     store.close()
-    for path, data in log.items():  # as a kill leaves it: with its log
-        path.write_bytes(data)
+    for file, data in log.items():  # as a kill leaves it: with its log
+        file.write_bytes(data)
 
 
-def dead_letters_for_two_slices(scene: Scene) -> None:
-    def die(e: object) -> None:
-        got = e.lease([Want("default", SLICE + 50, SLICE + 50)], {}, T0).deliveries  # type: ignore[attr-defined]
-        e.settle([Settlement(d.lease, DeadByRejection(400, ""), T0) for d in got], {}, T0)  # type: ignore[attr-defined]
+def dead_letters_for_two_slices(path: Path) -> None:
+    def die(e: Engine) -> None:
+        got = e.lease([Want("default", SLICE + 50, SLICE + 50)], {}, T0).deliveries
+        e.settle([Settlement(d.lease, DeadByRejection(400, ""), T0) for d in got], {}, T0)
 
-    keep(scene, lambda e: e.accept(entries(SLICE + 50), T0, fold=True), die)
-
-
-def a_damaged_file(scene: Scene) -> None:
-    scene.path.write_bytes(GARBAGE)
-    scene.path.with_name("spool.db-wal").write_bytes(GARBAGE)
+    keep(path, lambda e: e.accept(entries(SLICE + 50), T0, fold=True), die)
 
 
-def keep(scene: Scene, *works: Callable[..., object]) -> None:
-    store = SqliteStore(scene.path, RULES, Clock())
+def a_damaged_file(path: Path) -> None:
+    path.write_bytes(GARBAGE)
+    path.with_name("spool.db-wal").write_bytes(GARBAGE)
+
+
+def keep(path: Path, *works: Callable[..., object]) -> None:
+    store = SqliteStore(path, RULES, Clock())
     for work in works:
         store.transact(work)
     store.close()
@@ -185,13 +184,9 @@ def leases(scene: Scene) -> None:
 
 
 def settlements(scene: Scene) -> None:
-    ends = (Done(), DeadByRejection(400, "no"), Again(T0, 1, 0, certain=False))
-    for delivery, decision in zip(got_before(scene), ends, strict=False):
+    ends: tuple[Decision, ...] = (Done(), DeadByRejection(400, "no"), Again(T0, 1, 0, certain=False))
+    for delivery, decision in zip(scene.leased_before, ends, strict=True):
         scene.settle(delivery, decision)
-
-
-def got_before(scene: Scene) -> Sequence[Delivery]:
-    return scene.__dict__.pop("got", ())
 
 
 def changes(scene: Scene) -> None:
@@ -209,7 +204,7 @@ class Loop:
     """What is prepared without faults, what is open by then, and what is done while the disk fails."""
 
     def __init__(
-        self, before: Callable[[Scene], None], act: Callable[[Scene], None], pages: int = 2_000
+        self, before: Callable[[Path], None], act: Callable[[Scene], None], pages: int = 2_000
     ) -> None:
         self.before = before
         self.act = act
@@ -261,7 +256,7 @@ def prepared(loop: Loop, template: Path, folder: Path) -> Iterator[Scene]:
             if loop.act is not start:
                 scene.start()
             if loop.act is settlements:
-                scene.__dict__["got"] = scene.lease(3)
+                scene.leased_before = scene.lease(3)
             yield scene
         finally:
             scene.life.close()
@@ -273,8 +268,7 @@ def keys_of(path: Path) -> set[str]:
     with looking_at(path) as view:
         waiting = {lane.key for lane in view.dead(1_000)} | {lane.key for lane in view.lanes(1_000)}
         inbox = view.counts().inbox
-    for rest in ("-shm",):
-        path.with_name(path.name + rest).unlink(missing_ok=True)
+    path.with_name(path.name + "-shm").unlink(missing_ok=True)
     return waiting | {f"inbox{i}" for i in range(inbox)}
 
 
@@ -331,8 +325,8 @@ def test_the_disk_fails_at_every_operation(
 ) -> None:
     loop, template = LOOPS[name], tmp_path / "template"
     template.mkdir()
-    with faulty_disk(template) as disk:  # without waiting for a real disk
-        loop.before(Scene_of(template, disk))
+    with faulty_disk(template):  # without waiting for a real disk
+        loop.before(template / "spool.db")
     runs = faults = 0
     for op in OPS:
         for code, lasting in WAYS:
@@ -346,11 +340,5 @@ def test_the_disk_fails_at_every_operation(
                     break
     record_property("runs", runs)
     record_property("faults", faults)
-    print(f"\n{name}: {runs} runs, {faults} faults")
+    sys.stdout.write(f"\n{name}: {runs} runs, {faults} faults\n")  # with -s, for docs/reliability.md
     assert faults > 0
-
-
-class Scene_of:  # noqa: N801 - a scene that is only prepared
-    def __init__(self, folder: Path, disk: Disk) -> None:
-        self.path = folder / "spool.db"
-        self.disk = disk

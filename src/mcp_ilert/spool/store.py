@@ -126,10 +126,10 @@ class SqliteStore:
                     shelf.set_assume_unknown(unknown_until)
             engine = Engine(shelf, rules)
             trust(connection)
-            return connection, engine
         except BaseException:
             connection.close()
             raise
+        return connection, engine
 
     def transact(self, work: Callable[[Engine], object]) -> None:
         try:
