@@ -70,7 +70,7 @@ def connect(path: Path | str) -> apsw.Connection:
     """
     connection = apsw.Connection(str(path))
     try:
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        distrust(connection)
         connection.set_busy_timeout(5_000)
         for pragma in (
             "journal_mode = WAL",
@@ -93,6 +93,11 @@ def connect(path: Path | str) -> apsw.Connection:
 def trust(connection: apsw.Connection) -> None:
     """The file is sound: closing it may write the log through and delete it."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def distrust(connection: apsw.Connection) -> None:
+    """The file may be damaged: closing it leaves the log as it is."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:

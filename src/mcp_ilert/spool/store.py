@@ -16,7 +16,7 @@ from mcp_ilert.spool.damage import bring_down, lost_its_file, mark, mark_of, set
 from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf_memory import MemoryShelf
-from mcp_ilert.spool.sqlite import SqliteShelf, connect, trust
+from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
 
 log = structlog.get_logger()
 
@@ -157,20 +157,21 @@ class SqliteStore:
             raise FailedError(str(error)) from error
 
     def reopen(self) -> None:
-        """Open the file anew; what the log holds is written through to the file, synced, and checked.
+        """Open the file anew; it is checked, and what the log holds is written through to it and synced.
 
         What failed may have been kept all the same: lanes that it leased, and that nobody got, become unknown.
         """
         before = self.engine
         try:
+            distrust(self._connection)  # what is damaged is kept as it was found
             self._connection.close(force=True)
             bring_down(self._path)
             self._connection = connect(self._path)
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._check()
             self.engine = Engine(SqliteShelf(self._connection), before.rules)
             self.engine.resume(before.flying, before.touched)
             self.recover()
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             trust(self._connection)
         except (*DAMAGE_AT_LOADING, apsw.Error, OSError, SpoolError, FullError, FailedError) as error:
             if isinstance(error, DAMAGE_AT_LOADING):
