@@ -5,10 +5,14 @@ start, a file is never opened beside a log that is not its own, and the new spoo
 """
 
 import os
+import shutil
 from pathlib import Path
 
 PARTS = ("-wal", "-shm", "")
 CHUNK = 1 << 20
+WAL_HEADER, WAL_FRAME = 32, 24
+WAL_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+PAGE_SIZES = tuple(1 << n for n in range(9, 17))
 
 
 def mark_of(path: Path) -> Path:
@@ -60,6 +64,38 @@ def bring_down(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def unread_commits(path: Path, frames: int) -> int:
+    """How many commits the log holds behind the `frames` that SQLite could read, and will write over.
+
+    Each commit is synced before the next is begun, so only the last can be torn by a power failure; more than one
+    unread, or none read under a header that makes no sense, is damage.
+    """
+    wal = _with(path, "-wal")
+    if _bytes(wal) <= WAL_HEADER:
+        return 0
+    with wal.open("rb") as log:
+        header = log.read(WAL_HEADER)
+        size = int.from_bytes(header[8:12], "big")
+        salts = header[16:24]
+        if header[:4] not in WAL_MAGIC or size not in PAGE_SIZES:
+            return 1
+        commits, at = 0, WAL_HEADER + frames * (WAL_FRAME + size)
+        while len(frame := os.pread(log.fileno(), WAL_FRAME, at)) == WAL_FRAME:
+            commits += frame[8:16] == salts and frame[4:8] != bytes(4)
+            at += WAL_FRAME + size
+    return commits
+
+
+def keep_log(path: Path, stamp: int) -> str:
+    """Copy the log to a name that is not taken; returns it."""
+    while (copy := _with(path, f".damaged-{stamp}-wal")).exists():
+        stamp += 1
+    copy.touch(mode=0o600)
+    shutil.copyfile(_with(path, "-wal"), copy)
+    sync_folder(path.parent)
+    return copy.name
 
 
 def make_folder(folder: Path) -> None:

@@ -12,7 +12,16 @@ import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
-from mcp_ilert.spool.damage import bring_down, lost_its_file, mark, mark_of, set_aside, unmark
+from mcp_ilert.spool.damage import (
+    bring_down,
+    keep_log,
+    lost_its_file,
+    mark,
+    mark_of,
+    set_aside,
+    unmark,
+    unread_commits,
+)
 from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf_memory import MemoryShelf
@@ -115,11 +124,27 @@ class SqliteStore:
         log.warning("the spool's file is empty; keys count as unknown", path=str(self._path))
         return self._now_ms() + rules.remember_open_ms
 
+    def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
+        """Keep a log that could not be read to its end, before it is written over; keys then count as unknown."""
+        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        commits = unread_commits(self._path, max(0, frames))
+        if not commits:
+            return 0
+        log.error(
+            "the end of the spool's log cannot be read",
+            path=str(self._path),
+            commits=commits,
+            kept_as=keep_log(self._path, self._now_ms()),
+            what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
+        )
+        return self._now_ms() + rules.remember_open_ms
+
     def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
         bring_down(self._path)
         connection = connect(self._path)
         try:
+            unknown_until = max(unknown_until, self._log_unread(connection, rules))
             shelf = SqliteShelf(connection)
             if unknown_until:
                 with connection:
@@ -209,7 +234,15 @@ class SqliteStore:
             stat = os.statvfs(self._path.parent)
         except OSError:
             return 0  # who cannot even say has no room for events
-        return stat.f_bavail * stat.f_frsize
+        room = stat.f_bavail * stat.f_frsize
+        return room if room >= self.engine.rules.min_free_bytes else room + self._unused_bytes()
+
+    def _unused_bytes(self) -> int:
+        """What the file has and does not use: after an outage it keeps its size, and takes new events into it."""
+        try:
+            return int(self._connection.pragma("freelist_count")) * int(self._connection.pragma("page_size"))
+        except apsw.Error:
+            return 0
 
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
