@@ -272,7 +272,7 @@ async def test_nobody_waits_for_ever_on_a_spool_that_ends(tmp_path: Path) -> Non
                     for number in range(200):
                         nursery.start_soon(ask, spool, number)
                         if number % 20 == 0:
-                            await trio.sleep(0)
+                            await trio.lowlevel.checkpoint()
             disk.failing_syncs = 0
     assert refused == 200
 
