@@ -11,11 +11,16 @@ AUDITED ?= lock/run.txt
 FAST := src/mcp_ilert/_fast
 # A test need not say what types it has; what it does say, and what it does, is checked all the same.
 UNTYPED := --allow-untyped-defs --allow-incomplete-defs --allow-untyped-calls --allow-untyped-decorators
-FAST_MODULES := $(filter-out __init__,$(basename $(notdir $(wildcard $(FAST)/*.py))))
+# Of `http2` wheels/nghttp2.sh tells.
+FAST_MODULES := $(filter-out __init__ http2,$(basename $(notdir $(wildcard $(FAST)/*.py $(FAST)/*.pyx))))
+
+# What is tried by make sanitize: by what, and with what tests.
+SANITIZE := -g -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests/test_mapping_table.py tests/test_token_bucket.py
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit lock clean soak wheels wheelhouse images
+.PHONY: help run test lint format bench audit lock clean soak sanitize wheels wheelhouse images
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -39,10 +44,11 @@ $(VENV)/.dev.stamp: $(VENV)/.run.stamp lock/dev.txt
 	@touch $@
 
 # What was compiled from older source goes first: it would win the import and hide the edit.
-$(VENV)/.built.stamp: $(VENV)/.run.stamp pyproject.toml setup.py $(wildcard $(FAST)/*.py $(FAST)/*.pxd)
+$(VENV)/.built.stamp: $(VENV)/.run.stamp pyproject.toml setup.py $(wildcard $(FAST)/*.py $(FAST)/*.pyx $(FAST)/*.pxd)
 	@rm -f $(FAST)/*.so
+	@sh wheels/nghttp2.sh
 	@$(PIP) install --no-build-isolation --no-deps -e .
-	@for m in $(FAST_MODULES); do ls $(FAST)/$$m.*.so >/dev/null 2>&1 || echo "mcp-ilert: warning: _fast/$$m is not compiled (no C compiler or no Python headers); it works the same, but slower" >&2; done
+	@for m in $(FAST_MODULES); do ls $(FAST)/$$m.*.so >/dev/null 2>&1 || echo "mcp-ilert: warning: _fast/$$m is not compiled (no C compiler or no Python headers); all works the same, but slower" >&2; done
 	@touch $@
 
 run: $(VENV)/.built.stamp ## the bridge beside a sandbox iLert, ready for a curl line
@@ -95,6 +101,18 @@ build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
 
 soak: $(VENV)/.built.stamp ## the long crash test (ARGS="--minutes 10 --seed 1")
 	@$(BIN)/python tests/soak.py $(ARGS)
+
+# Python itself is not built for this, so that its library is loaded first, and its leaks are not looked for;
+# references are counted by tests/test_http1_leaks.py and its like, in every run. Each object has a piece of memory of its own.
+sanitize: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the tests of the compiled modules under ASan and UBSan (gcc)
+	@rm -rf build/sanitize
+	@CFLAGS="$(SANITIZE)" LDFLAGS="$(SANITIZE)" MCP_ILERT_REQUIRE_FAST=1 $(BIN)/python setup.py --quiet \
+	  build --build-base build/sanitize --build-lib build/sanitize/lib
+	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib $(BIN)/python -c \
+	  'import mcp_ilert._fast.http1 as m, sys; sys.exit("build/sanitize" not in m.__file__)'
+	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	  PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib $(BIN)/python -m pytest -q -n 0 $(ARGS) $(SANITIZED)
 
 wheels: ## not there yet: wheels for amd64 and arm64 in wheels/dist
 	@echo "mcp-ilert: make wheels: not there yet; for this machine: $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w wheels/dist . (wheels/README.md)" >&2; exit 2

@@ -2,25 +2,30 @@
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from functools import cache
+from typing import Any, Literal, get_args
 
 import httpx
 import msgspec
 import trio
+import trustme
 from quart_trio import QuartTrio
 
 from fake_spool import FakeSpool
 from mcp_ilert.config import Settings, Token
 from mcp_ilert.doors.connection import Deadlines
-from mcp_ilert.doors.server import Bounds, Server
+from mcp_ilert.doors.events import EventsDoor
+from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
+from mcp_ilert.doors.tls import ALPN
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.web.app import bridge_app
 from mcp_ilert.web.auth import Guard
+from mcp_ilert.wire import Bounds as Sizes
 
 NOW_MS = 1_700_000_000_000
 EVENT = {
@@ -63,11 +68,17 @@ class Bridge:
             version="1.2.3",
             read_timeout_seconds=read_timeout,
         )
+        self.events = EventsDoor(self.intake, self.guard, self.metrics)
         self.port = 0
+        self.tcp_port = 0
         self.server: Server
 
     def count(self, door: str, result: str) -> float:
         return count(self.metrics, door, result)
+
+
+Carry = Literal["reactor", "stream", "hypercorn"]
+CARRIES: tuple[Carry, ...] = get_args(Carry)
 
 
 @asynccontextmanager
@@ -80,20 +91,27 @@ async def open_bridge(
     tls: ssl.SSLContext | None = None,
     bounds: Bounds | None = None,
     deadlines: Deadlines | None = None,
+    carry: Carry = "reactor",
 ) -> AsyncIterator[Bridge]:
-    """The doors, served on a free port of loopback until the block is left."""
-    bridge = Bridge(
-        limits=limits or Limits(), tokens=tokens, settings=settings or Settings(), read_timeout=read_timeout
-    )
-    sockets = listening_sockets("127.0.0.1", 0, keys=("listen.address", "listen.port"))
-    bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines)
+    """The doors, served on free ports of loopback until the block is left; `carry`: what moves the bytes."""
+    limits = limits or Limits()
+    bridge = Bridge(limits=limits, tokens=tokens, settings=settings or Settings(), read_timeout=read_timeout)
+    sockets, lines = (listening_sockets("127.0.0.1", 0, keys=("listen.address", port)) for port in "ab")
+    fast = None
+    if carry != "hypercorn":
+        sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
+        fast = Fast(bridge.events, sizes, lines, pump=carry)
+    deadlines = deadlines or Deadlines(body=read_timeout)
+    bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines, fast=fast)
     bridge.port = bridge.server.addresses[0][1]
+    bridge.tcp_port = lines[0].getsockname()[1]
     async with trio.open_nursery() as nursery:
         await nursery.start(bridge.server.serve, 1)
         try:
             yield bridge
         finally:
             bridge.server.stop()
+    lines[0].close()
 
 
 class Answer(msgspec.Struct):
@@ -109,19 +127,49 @@ class Answer(msgspec.Struct):
 
 
 class Door(msgspec.Struct, frozen=True):
-    """A way in. A faster door that serves the same port is one more of these, with its own `open`."""
+    """A way in."""
 
     name: str
     http2: bool
     label: str
     """Of its metrics."""
-    open: Callable[..., AbstractAsyncContextManager[Bridge]] = open_bridge
+    carry: Carry
+    secure: bool = False
+
+    def open(self, **options: Any) -> AbstractAsyncContextManager[Bridge]:
+        tls = server_tls() if self.secure else None
+        return open_bridge(carry=self.carry, tls=tls, **options)
 
     def client(self, bridge: Bridge, **options: Any) -> "Client":
-        return Client(bridge.port, http2=self.http2, **options)
+        return Client(bridge.port, http2=self.http2, verify=client_tls() if self.secure else None, **options)
 
 
-DOORS = (Door("http1", http2=False, label="http1"), Door("http2", http2=True, label="http2"))
+@cache
+def _authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@cache
+def server_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(list(ALPN))
+    _authority().issue_cert("127.0.0.1").configure_cert(context)
+    return context
+
+
+@cache
+def client_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    _authority().configure_trust(context)
+    return context
+
+
+DOORS = tuple(
+    Door(f"{label}-{carry}", http2=label == "http2", label=label, carry=carry, secure=carry == "stream")
+    for label in ("http1", "http2")
+    for carry in CARRIES
+)
+"""Each protocol over each way of carrying it: plain and compiled, TLS, and the app's own path."""
 
 
 class Client:

@@ -4,35 +4,65 @@ from collections.abc import Sequence
 
 import trio
 
-from mcp_ilert.errors import UnavailableError
+from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.events import Counts, Entry
+from mcp_ilert.spool.port import Done
+
+
+class Gate:
+    """Offers wait for it while it is shut; opened as a trio.Event is set."""
+
+    def __init__(self, *, shut: bool = True):
+        self.shut = shut
+        self.behind: list[tuple[Sequence[Sequence[Entry]], Done]] = []
+        self._spool: FakeSpool
+
+    def at(self, spool: "FakeSpool") -> None:
+        self._spool = spool
+
+    def set(self) -> None:
+        self.shut = False
+        while self.behind:
+            self._spool.answer(*self.behind.pop(0))
 
 
 class FakeSpool:
     def __init__(self):
         self.puts: list[list[Entry]] = []
+        self.offers = 0
         self.full = False
         self.broken = False
-        self.gate = trio.Event()
-        """Puts wait for it."""
-        self.gate.set()
-        self._waiting = 0
+        self.gate = Gate(shut=False)
+        """Offers wait for it."""
         self._came = trio.Event()
 
-    async def put(self, entries: Sequence[Entry]) -> None:
-        self._waiting += 1
-        self._came.set()
-        await self.gate.wait()
-        self._waiting -= 1
-        if self.full:
-            raise UnavailableError("the spool is full", retry_after_seconds=7)
+    def shut(self) -> Gate:
+        """Have offers wait from now on."""
+        self.gate = Gate()
+        self.gate.at(self)
+        return self.gate
+
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
         if self.broken:
             raise RuntimeError("a bug in the spool")
-        self.puts.append(list(entries))
+        self.offers += 1
+        if self.gate.shut:
+            self.gate.behind.append((puts, done))
+            self._came.set()
+        else:
+            self.answer(puts, done)
+
+    def answer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+        answers: list[McpIlertError | None] = [None] * len(puts)
+        if self.full:
+            answers = [UnavailableError("the spool is full", retry_after_seconds=7)] * len(puts)
+        else:
+            self.puts += [list(entries) for entries in puts]
+        done(answers)
 
     async def waiting(self, number: int) -> None:
-        """Returns once so many puts wait at the gate."""
-        while self._waiting < number:
+        """Returns once so many requests wait at the gate."""
+        while sum(len(puts) for puts, _ in self.gate.behind) < number:
             self._came = trio.Event()
             await self._came.wait()
 

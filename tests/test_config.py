@@ -200,7 +200,6 @@ MISTAKES = [
     (KEY + "listen: {max_body_bytes: -1}", "listen.max_body_bytes: got -1, expected a number of bytes ≥ 1"),
     (KEY + "listen: {address: 'not an address'}", 'listen.address: got "not an address", expected an IP address or a host name to listen on, such as 0.0.0.0'),
     (KEY + "listen: 8080", "listen: got 8080, expected a mapping of keys to values"),
-    (KEY + "listen: {tcp_port: 9999}", "listen.tcp_port: 9999: the TCP door is not in this version yet; leave it null"),
     (KEY + "tls: {client_ca_file: ca.pem}", 'tls.client_ca_file: "ca.pem": mutual TLS is not in this version yet; leave it null'),
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
     (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),

@@ -103,7 +103,7 @@ class DigestMachine(RuleBasedStateMachine):
         new = Entry(self.clock(), OF[plain(kind)], severity, "default", key, text)
         before, was = self.all_members(), self.member_alert(key)
         self.store.transact(lambda e: e.accept([new], self.clock(), fold=direct))
-        self.store.transact(lambda e: e.fold(10, self.clock()))
+        self.store.transact(lambda e: e.fold(self.clock()))
         self.models[key].arrive(kind)
         self.follow(before)
         if self.models[key].member and kind == "A" and was is not None and severity < was:

@@ -445,7 +445,7 @@ async def test_a_client_that_goes_away_mid_body_leaves_nothing_behind(door, brid
 
 
 async def test_a_request_that_waits_for_the_spool_delays_no_other_connection(door, bridge):
-    bridge.spool.gate = trio.Event()
+    bridge.spool.shut()
     async with door.client(bridge) as first, door.client(bridge) as second, trio.open_nursery() as nursery:
         nursery.start_soon(first.post, BODY)
         assert (await second.send("GET", "/healthz")).status == 200

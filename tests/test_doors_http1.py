@@ -2,13 +2,15 @@
 
 import contextlib
 import json
+from functools import partial
 
 import h11
 import pytest
 import trio
 import trio.testing
 
-from doors import BODY, event, open_bridge
+import doors
+from doors import BODY, event
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.server import Bounds
 
@@ -58,8 +60,14 @@ class Wire:
             return await self.stream.receive_some(1) == b""
 
 
+@pytest.fixture(params=doors.CARRIES)
+def open_bridge(request):
+    """The doors, over each way of carrying bytes."""
+    return partial(doors.open_bridge, carry=request.param)
+
+
 @pytest.fixture
-async def bridge():
+async def bridge(open_bridge):
     async with open_bridge() as bridge:
         yield bridge
 
@@ -130,7 +138,7 @@ async def test_who_expects_a_100_gets_it(bridge, wire):
 
 
 async def test_who_shuts_its_own_side_still_gets_the_answer(bridge, wire):
-    bridge.spool.gate = trio.Event()
+    bridge.spool.shut()
     await wire.send(post())
     await wire.stream.send_eof()
     await trio.testing.wait_all_tasks_blocked(0.05)
@@ -162,7 +170,7 @@ async def test_http_1_0_is_served(bridge, wire):
         (HEAD + b"Content-Length: x\r\n\r\n", 400),
         (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", 501),
         (b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 70_000, 431),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\nx\r\n", 400),
     ],
 )
 async def test_what_is_no_http_is_answered_by_a_problem_and_closed(bridge, wire, request_bytes, status):
@@ -208,7 +216,7 @@ async def test_a_body_announced_far_above_the_limit_is_answered_at_once(bridge, 
     assert (await wire.answer())[0] == 413
 
 
-async def test_a_slow_body_is_408_and_closed():
+async def test_a_slow_body_is_408_and_closed(open_bridge):
     async with open_bridge(read_timeout=0.1) as bridge, connect(bridge) as wire:
         await wire.send(post()[:-5])
         status, headers, body = await wire.answer()
@@ -219,27 +227,27 @@ async def test_a_slow_body_is_408_and_closed():
         assert bridge.spool.puts == []
 
 
-async def test_a_slow_body_that_nobody_wants_is_answered_when_its_time_is_up():
+async def test_a_slow_body_that_nobody_wants_is_answered_when_its_time_is_up(open_bridge):
     async with open_bridge(read_timeout=0.1) as bridge, connect(bridge) as wire:
         await wire.send(post().replace(b"/events", b"/nothing")[:-5])
         status, headers, _ = await wire.answer()
         assert (status, headers["connection"]) == (404, "close")
 
 
-async def test_a_head_that_drips_is_not_waited_for():
+async def test_a_head_that_drips_is_not_waited_for(open_bridge):
     async with open_bridge(deadlines=Deadlines(head=0.1, keep_alive=1000)) as bridge, connect(bridge) as wire:
         await wire.send(b"POST /eve")
         assert await wire.is_closed()
 
 
-async def test_an_idle_connection_is_closed():
+async def test_an_idle_connection_is_closed(open_bridge):
     async with open_bridge(deadlines=Deadlines(head=1000, keep_alive=0.1)) as bridge, connect(bridge) as wire:
         await wire.send(post())
         assert (await wire.answer())[0] == 202
         assert await wire.is_closed()
 
 
-async def test_a_client_that_takes_no_answer_holds_nobody_up():
+async def test_a_client_that_takes_no_answer_holds_nobody_up(open_bridge):
     async def ask(wire):
         with contextlib.suppress(trio.BrokenResourceError):
             while True:
@@ -277,7 +285,7 @@ async def test_who_asks_for_a_websocket_is_told_there_is_none(bridge, wire):
 
 
 @pytest.mark.parametrize("settings", [b"!!!", b"AAMAAABkAAQAAP__", b"A", b"AAAA"])
-async def test_an_upgrade_to_http2_with_nonsense_ends_that_connection_only(settings):
+async def test_an_upgrade_to_http2_with_nonsense_ends_that_connection_only(open_bridge, settings):
     async with open_bridge(deadlines=Deadlines(keep_alive=0.1)) as bridge, connect(bridge) as wire:
         await wire.send(
             b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
@@ -306,7 +314,7 @@ async def status_of_a_post(bridge):
             return (await wire.answer())[0]
 
 
-async def test_connections_beyond_the_bound_are_turned_away_and_the_place_is_given_back():
+async def test_connections_beyond_the_bound_are_turned_away_and_the_place_is_given_back(open_bridge):
     async with open_bridge(bounds=Bounds(connections=1)) as bridge:
         async with connect(bridge) as first:
             await first.send(post())
@@ -321,7 +329,7 @@ async def test_connections_beyond_the_bound_are_turned_away_and_the_place_is_giv
                 pass
 
 
-async def test_connections_of_one_address_are_bounded():
+async def test_connections_of_one_address_are_bounded(open_bridge):
     async with open_bridge(bounds=Bounds(per_address=1)) as bridge, connect(bridge) as first:
         await first.send(post())
         assert (await first.answer())[0] == 202

@@ -1,6 +1,7 @@
 """HTTP/2 as frames on a socket: streams beside each other, early answers, and clients that misbehave."""
 
 import contextlib
+from functools import partial
 
 import h2.config
 import h2.connection
@@ -12,7 +13,8 @@ import msgspec
 import pytest
 import trio
 
-from doors import BODY, event, open_bridge
+import doors
+from doors import BODY, event
 from mcp_ilert.doors.connection import Deadlines
 
 POST = [
@@ -120,8 +122,14 @@ async def connect(bridge):
         await trio.aclose_forcefully(stream)
 
 
+@pytest.fixture(params=doors.CARRIES)
+def open_bridge(request):
+    """The doors, over each way of carrying bytes."""
+    return partial(doors.open_bridge, carry=request.param)
+
+
 @pytest.fixture
-async def bridge():
+async def bridge(open_bridge):
     async with open_bridge() as bridge:
         yield bridge
 
@@ -173,7 +181,7 @@ async def test_data_for_a_stream_that_was_answered_is_thrown_away(bridge, wire):
         assert (await wire.answer(await wire.post())).status == 202
 
 
-async def test_a_slow_body_is_408_and_the_connection_goes_on():
+async def test_a_slow_body_is_408_and_the_connection_goes_on(open_bridge):
     async with open_bridge(read_timeout=0.1) as bridge, connect(bridge) as wire:
         slow = await wire.open()
         wire.h2.send_data(slow, BODY[:5])
@@ -192,7 +200,7 @@ async def test_a_stream_that_the_client_resets_leaves_nothing(bridge, wire):
     assert len(bridge.spool.entries) == 1
 
 
-async def test_who_resets_streams_without_end_is_sent_away_and_others_are_not():
+async def test_who_resets_streams_without_end_is_sent_away_and_others_are_not(open_bridge):
     async with open_bridge(deadlines=Deadlines(keep_alive=1000)) as bridge:
         async with connect(bridge) as wire:
             with contextlib.suppress(trio.BrokenResourceError, h2.exceptions.ProtocolError):
@@ -277,7 +285,7 @@ async def test_garbage_after_the_preface_ends_that_connection_only(bridge):
         assert (await neighbour.answer(await neighbour.post())).status == 202
 
 
-async def test_an_idle_connection_is_closed():
+async def test_an_idle_connection_is_closed(open_bridge):
     async with open_bridge(deadlines=Deadlines(keep_alive=0.1)) as bridge, connect(bridge) as wire:
         assert (await wire.answer(await wire.post())).status == 202
         with trio.fail_after(20):
@@ -285,7 +293,7 @@ async def test_an_idle_connection_is_closed():
                 pass
 
 
-async def test_a_connection_whose_only_stream_was_reset_is_idle_again():
+async def test_a_connection_whose_only_stream_was_reset_is_idle_again(open_bridge):
     async with open_bridge(deadlines=Deadlines(keep_alive=0.1)) as bridge, connect(bridge) as wire:
         stream_id = await wire.open()
         wire.h2.reset_stream(stream_id)

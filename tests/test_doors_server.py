@@ -196,7 +196,7 @@ async def test_at_the_end_a_request_under_way_is_answered_and_idle_connections_a
     ):
         idle = await trio.open_tcp_stream("127.0.0.1", bridge.port)
         assert (await two.send("GET", "/healthz")).status == 200
-        bridge.spool.gate = trio.Event()
+        bridge.spool.shut()
         answers = []
 
         async def post(client):
@@ -216,7 +216,7 @@ async def test_at_the_end_a_request_under_way_is_answered_and_idle_connections_a
 
 async def test_at_the_end_nobody_is_waited_for_longer_than_the_grace():
     async with open_bridge() as bridge:
-        bridge.spool.gate = trio.Event()
+        bridge.spool.shut()
         stream = await trio.open_tcp_stream("127.0.0.1", bridge.port)
         head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n"
         await stream.send_all(head)

@@ -62,7 +62,7 @@ class LaneMachine(RuleBasedStateMachine):
         self.number += 1
         new = Entry(self.clock(), OF[kind], Severity.HIGH, "default", "Key", f"{kind}{self.number}".encode())
         self.store.transact(lambda e: e.accept([new], self.clock(), fold=direct))
-        self.store.transact(lambda e: e.fold(10, self.clock()))
+        self.store.transact(lambda e: e.fold(self.clock()))
         self.model.arrive(kind)
 
     @precondition(lambda self: self.model.waits and not self.model.flying and not self.model.dead)

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mcp_ilert.events import Counts, Severity
-from mcp_ilert.metrics import CONTENT_TYPE, DOORS, RESULTS, Metrics
+from mcp_ilert.metrics import CONTENT_TYPE, DOORS, RESULTS, Metrics, observe_many
 
 PLAIN = {
     "mcp_out_success_total",
@@ -129,3 +129,20 @@ def test_two_bridges_in_one_process_keep_their_numbers_apart() -> None:
 def test_a_label_that_nobody_declared_is_refused() -> None:
     with pytest.raises(ValueError, match="label"):
         Metrics().in_events.labels("http1")
+
+
+@pytest.mark.parametrize("value", [0.0, 0.0005, 0.0007, 0.1, 10.0, 99.0])
+def test_many_observations_at_once_are_as_many_one_by_one(value):
+    once, one_by_one = Metrics(), Metrics()
+    observe_many(once.ingest_latency, value, 3)
+    for _ in range(3):
+        one_by_one.ingest_latency.observe(value)
+
+    def shown(metrics):
+        return [
+            (sample.name, sample.labels, pytest.approx(sample.value))
+            for family in metrics.ingest_latency.collect()
+            for sample in family.samples
+        ]
+
+    assert [(n, v, x.expected) for n, v, x in shown(once)] == shown(one_by_one)

@@ -101,9 +101,9 @@ class TwinMachine(RuleBasedStateMachine):
             self.clock.ms += 1
         self.both(lambda engine: engine.accept(entries, self.clock(), fold=direct))
 
-    @rule(limit=st.integers(1, 8))
-    def fold(self, limit: int) -> None:
-        self.both(lambda engine: engine.fold(limit, self.clock()))
+    @rule()
+    def fold(self) -> None:
+        self.both(lambda engine: engine.fold(self.clock()))
 
     @rule(
         at=st.sampled_from(TARGETS),
@@ -149,7 +149,8 @@ class TwinMachine(RuleBasedStateMachine):
     )
     def change(self, change: Change) -> None:
         if isinstance(change, Retarget):
-            self.both(lambda engine: engine.fold(1_000, self.clock()))
+            while self.twins[0].engine.tail:
+                self.fold()
         self.both(lambda engine: step(engine, change, 0, self.clock()))
 
     @rule(seconds=st.sampled_from([1, 3, 70, 31 * 86_400]))

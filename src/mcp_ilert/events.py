@@ -67,7 +67,7 @@ DROP = ""
 """The target name that stands for "a route says drop"."""
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True):
+class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the spool accepts: an event with its key, kind, rank and the target that the routes gave it.
 
     `key` is trimmed, in the producer's spelling. `target` is a target's name or DROP; the spool itself finds the

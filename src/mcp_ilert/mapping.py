@@ -11,10 +11,13 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from mcp_ilert._fast.mapping import FIELD, LABEL, LITERAL, Rule, Table
+from mcp_ilert._fast.taking import Taker
 from mcp_ilert.config import parse_template
 from mcp_ilert.errors import InvalidEventError
 from mcp_ilert.events import DROP, KIND_OF_STATUS, Entry, Event, Severity
 
+CAREFUL_FIELDS: Final = frozenset({"severity", "status", "details"})
+"""What a door's decoding leaves as it came."""
 DEFAULT_TARGET: Final = "default"
 DEFAULT_INCIDENT_TARGET: Final = "default-incident"
 
@@ -98,6 +101,13 @@ class Mapper:
         self._routes = [_route(route) for route in rules.routes]
         self._default = Route()
         self._table = _table(rules, parts)
+
+    def taker(self, decode: Callable[[bytes], object], careful: Callable[[bytes], bool]) -> Taker | None:
+        """What takes events that are in order as `entry` would; None where the key needs more than was decoded."""
+        if any(kind == FIELD and name in CAREFUL_FIELDS for kind, name in self._table.parts):
+            return None
+        targets = (*(DROP if route.drop else route.target for route in self._routes), DEFAULT_TARGET)
+        return Taker(self._table, decode, careful, targets, self._plain_key)
 
     def entry(self, event: Event, payload: bytes, now_ms: int) -> Entry:
         """The event as the spool takes it. Raises InvalidEventError where its alert key is empty."""

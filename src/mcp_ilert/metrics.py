@@ -1,5 +1,6 @@
 """What Prometheus sees. Every series is there from the start, at 0; no label takes a value from an event."""
 
+import bisect
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -138,6 +139,13 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format; CONTENT_TYPE says which."""
         return generate_latest(self.registry)
+
+
+def observe_many(histogram: Histogram, value: float, times: int) -> None:
+    """As so many calls of `observe` with this value, at the cost of one."""
+    histogram._sum.inc(value * times)  # noqa: SLF001 - the library has no other way
+    bucket = bisect.bisect_left(histogram._upper_bounds, value)  # noqa: SLF001
+    histogram._buckets[bucket].inc(times)  # noqa: SLF001
 
 
 def _no_counts() -> Counts:

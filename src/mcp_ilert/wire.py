@@ -67,6 +67,10 @@ class Session(Protocol):
         """Nothing more is read: once what `output` gives is sent and nothing is pending, the connection ends."""
 
     @property
+    def leaving(self) -> bool:
+        """What has come is not for us: nothing more is received; soon `unread` says from where on."""
+
+    @property
     def unread(self) -> bytes | None:
         """Once nothing is pending: bytes from which on the connection is somebody else's; None while it is ours."""
 

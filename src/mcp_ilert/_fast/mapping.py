@@ -84,13 +84,21 @@ class Table:
         return -1
 
     def key(self, event: Event) -> str | None:
-        """The key by the template, not trimmed yet; None where the event lacks a field that it names."""
+        """The key by the template, not trimmed yet; None where the event lacks a field that it names.
+
+        The event may be one as the doors decode it, in which labels may be None.
+        """
         text = ""
         for kind, name in self.parts:
             if kind == LITERAL:
                 text += name
                 continue
-            value = _text(getattr(event, name)) if kind == FIELD else event.labels.get(name)
+            if kind == FIELD:
+                value = _text(getattr(event, name))
+            elif event.labels:
+                value = event.labels.get(name)
+            else:
+                value = None
             if value is None:
                 return None
             text += value

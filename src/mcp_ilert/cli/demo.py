@@ -76,7 +76,7 @@ def _settings(spool: Path, port: int, sandbox_url: str) -> "Settings":
     from mcp_ilert.sandbox import INTEGRATION_KEY  # noqa: PLC0415
 
     return config.Settings(
-        listen=config.Listen(address=ADDRESS, port=port),
+        listen=config.Listen(address=ADDRESS, port=port, tcp_port=0),
         ilert=config.Ilert(api_url=sandbox_url, webhook_key=config.Secret(INTEGRATION_KEY)),
         delivery=config.DeliverySettings(shutdown_grace_seconds=GRACE_SECONDS),
         spool=config.SpoolSettings(path=str(spool)),
@@ -119,13 +119,14 @@ def _introduce(service: "Service", sandbox: "SandboxServer") -> None:
     lines = [
         ("MCP iLert", f"{__version__}, a demo: nothing leaves this machine"),
         ("events", f"{service.url}/events"),
+        ("lines of events", f"{service.tcp_url}"),
         ("status page", f"{service.url}/"),
         ("metrics", f"{service.metrics_url}/metrics"),
         ("sandbox iLert", f"{sandbox.url}    (what it got: {sandbox.admin_url})"),
         ("spool", f"{service.path}    (removed at the end)"),
     ]
     for name, text in lines:
-        click.echo(click.style(f"{name:<15}", bold=True) + text)
+        click.echo(click.style(f"{name:<16}", bold=True) + text)
     click.echo("\nPaste this into another terminal:\n")
     click.echo(click.style(curl_line(service.url), fg="cyan") + "\n")
 

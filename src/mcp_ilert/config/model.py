@@ -41,9 +41,7 @@ class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     address: Annotated[Host, about("Address to listen on.")] = "0.0.0.0"  # noqa: S104 - the contract's default
     port: Annotated[Port, about("Port for HTTP/1.1 and HTTP/2; 0 takes a free one.")] = 8080
-    tcp_port: Annotated[
-        Port | None, about("Port of the newline-delimited JSON door; off unless set.", later="the TCP door")
-    ] = None
+    tcp_port: Annotated[Port | None, about("Port of the newline-delimited JSON door; off unless set.")] = None
     max_body_bytes: Annotated[Size, about("Largest request body, after decompression.")] = 1_048_576
     max_event_bytes: Annotated[Size, about("Largest single event.")] = 65_536
     max_connections: Annotated[Count, about("Connections open at once.")] = 10_000

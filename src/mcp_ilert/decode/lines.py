@@ -29,14 +29,23 @@ class Lines:
         """Bytes of a line whose end has not come."""
         return len(self._tail)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a line has begun whose end has not come; also while one that is too long is skipped."""
+        return self._skipping or bool(self._tail)
+
     def feed(self, chunk: bytes) -> list[Line]:
         """The lines that this chunk ends."""
         pieces = chunk.split(b"\n")
         lines: list[Line] = []
-        for piece in pieces[:-1]:
-            self._hold(piece)
-            self._finish(lines)
-        self._hold(pieces[-1])
+        last = pieces.pop()
+        for piece in pieces:
+            if self._tail or self._skipping or len(piece) > self._limit:
+                self._hold(piece)
+                self._finish(lines)
+            elif line := piece.strip(_BLANK):
+                lines.append(line)
+        self._hold(last)
         return lines
 
     def end(self) -> list[Line]:

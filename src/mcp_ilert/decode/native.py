@@ -29,7 +29,7 @@ Tags = Annotated[tuple[str, ...], msgspec.Meta(max_length=MAX_TAGS)]
 Labels = Annotated[dict[str, str], msgspec.Meta(max_length=MAX_LABELS)]
 
 
-class LinkIn(msgspec.Struct, frozen=True):
+class LinkIn(msgspec.Struct, frozen=True, gc=False):
     href: Annotated[str, msgspec.Meta(min_length=1)]
     text: str | None = None
 
@@ -37,7 +37,7 @@ class LinkIn(msgspec.Struct, frozen=True):
 Links = Annotated[tuple[LinkIn, ...], msgspec.Meta(max_length=MAX_LINKS)]
 
 
-class EventIn(msgspec.Struct, frozen=True):
+class EventIn(msgspec.Struct, frozen=True, gc=False):
     """What a door decodes. `details` stays raw: either form is kept as it came."""
 
     mcp_id: ShortText
@@ -55,7 +55,7 @@ class EventIn(msgspec.Struct, frozen=True):
 KNOWN: Final = frozenset(EventIn.__struct_fields__)
 REQUIRED: Final = ("mcp_id", "source", "summary")
 
-_wire = msgspec.json.Decoder(EventIn)
+DECODE: Final = msgspec.json.Decoder(EventIn).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _text = msgspec.json.Decoder(str)
@@ -72,7 +72,7 @@ def check(payload: bytes) -> Event:
     """
     refuse_nul(payload)
     try:
-        wire = _wire.decode(payload)
+        wire = DECODE(payload)
     except msgspec.ValidationError:
         return decode_event(payload)
     except (msgspec.DecodeError, RecursionError) as error:

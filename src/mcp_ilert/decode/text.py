@@ -24,6 +24,12 @@ _NO_BRACKETS = bytes(c for c in range(256) if c not in b"[]{}")
 
 def check_text(body: bytes) -> None:
     """Raise MalformedError unless the body is UTF-8, its surrogate escapes pair up and it is not too deep."""
+    check_characters(body)
+    check_depth(body)
+
+
+def check_characters(body: bytes) -> None:
+    """Raise MalformedError unless the body is UTF-8 and its surrogate escapes pair up."""
     if not body.isascii():
         try:
             body.decode()
@@ -34,8 +40,22 @@ def check_text(body: bytes) -> None:
         end = paired.end() if paired else 0
         if end != len(body):
             raise MalformedError(f"a lone surrogate or a broken escape at byte {end}")
+
+
+def check_depth(body: bytes) -> None:
+    """Raise MalformedError where the body is nested too deep."""
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _deeper(body):
         raise MalformedError(f"more than {MAX_DEPTH} levels of nesting")
+
+
+def is_sound(payload: bytes) -> bool:
+    """Whether an event's text passes all that is checked here."""
+    try:
+        check_text(payload)
+        refuse_nul(payload)
+    except (MalformedError, InvalidEventError):
+        return False
+    return True
 
 
 def refuse_nul(payload: bytes) -> None:

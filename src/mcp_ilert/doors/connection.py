@@ -22,6 +22,8 @@ from mcp_ilert.doors.hyper import Http1, Http2
 
 RECEIVE_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 2.0
+DRAIN_SECONDS: Final = 1.0
+"""At the end, sessions are asked so often to let their clients go, each time more firmly."""
 Spoken = TypeVar("Spoken", Http1, Http2)
 Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
@@ -31,6 +33,8 @@ class Deadlines(msgspec.Struct, frozen=True):
 
     head: float = 10
     """For a TLS handshake, and for the rest of a request's head once its first byte is there."""
+    body: float = 10
+    """For the rest of a request's body, where a session reads it."""
     keep_alive: float = 75
     """For the next request."""
     send: float = 10
@@ -49,9 +53,11 @@ class Shared(msgspec.Struct, frozen=True):
 class Connection:
     """One client, until it goes, idles too long, or the server stops."""
 
-    def __init__(self, shared: Shared, stream: Stream) -> None:
+    def __init__(self, shared: Shared, stream: Stream, unread: bytes = b"") -> None:
+        """`unread` was received already, by whom the connection is not for."""
         self._shared = shared
         self._stream = stream
+        self._unread = unread
         self._sending = trio.Lock()
         self._reading = trio.CancelScope()
         self._until = math.inf
@@ -65,7 +71,7 @@ class Connection:
         """Serve the client; returns once the connection is closed."""
         try:
             with trio.move_on_after(self._shared.deadlines.head) as handshake:
-                http2 = await _is_http2(self._stream)
+                http2 = await is_http2(self._stream)
             if handshake.cancelled_caught:
                 return
             async with TaskGroup() as tasks:
@@ -92,7 +98,7 @@ class Connection:
     def _speak(self, kind: type[Spoken], tasks: TaskGroup) -> Spoken:
         shared, stream = self._shared, self._stream
         ssl = isinstance(stream, trio.SSLStream)
-        sock = stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+        sock = socket_of(stream)
         client = parse_socket_addr(sock.family, sock.getpeername())
         server = parse_socket_addr(sock.family, sock.getsockname())
         state = ConnectionState({})
@@ -103,7 +109,7 @@ class Connection:
     async def _read(self, tasks: TaskGroup) -> None:
         while not self._closing:
             with trio.CancelScope(deadline=self._until) as self._reading:
-                data = bytes(await self._stream.receive_some(RECEIVE_BYTES))
+                data = await self._receive()
             if self._reading.cancelled_caught:
                 self._closing = True
                 return
@@ -113,6 +119,10 @@ class Connection:
                 if isinstance(self._protocol, Http1):
                     await self._settled.wait()  # who shuts only its own side wants the answer still
                 return
+
+    async def _receive(self) -> bytes:
+        data, self._unread = self._unread, b""
+        return data or bytes(await self._stream.receive_some(RECEIVE_BYTES))
 
     async def _handle(self, data: bytes, tasks: TaskGroup) -> None:
         try:
@@ -193,14 +203,7 @@ class Connection:
         await self._protocol.handle(Closed())
 
     async def _close(self) -> None:
-        """Close as gently as the client needs it, within LINGER_SECONDS."""
-        with trio.move_on_after(LINGER_SECONDS):
-            if self._client_may_send():
-                if isinstance(self._stream, trio.SocketStream):
-                    await self._stream.send_eof()
-                while await self._stream.receive_some(RECEIVE_BYTES):
-                    pass
-            await self._stream.aclose()
+        await close_gently(self._stream, client_may_send=self._client_may_send())
 
     def _client_may_send(self) -> bool:
         """Whether the client is in the middle of a request, for which it has had its answer."""
@@ -209,7 +212,23 @@ class Connection:
         return self._protocol.connection.their_state in {h11.SEND_BODY, h11.ERROR}
 
 
-async def _is_http2(stream: Stream) -> bool:
+def socket_of(stream: Stream) -> trio.socket.SocketType:
+    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+
+
+async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
+    """Close as gently as the client needs it, within LINGER_SECONDS."""
+    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    with trio.move_on_after(LINGER_SECONDS):
+        if client_may_send:
+            await transport.send_eof()
+            while await transport.receive_some(RECEIVE_BYTES):
+                pass
+        await stream.aclose()
+
+
+async def is_http2(stream: Stream) -> bool:
+    """Whether the handshake chose it; where there is none, the connection's first bytes tell."""
     if not isinstance(stream, trio.SSLStream):
         return False
     await stream.do_handshake()

@@ -1,66 +1,82 @@
-"""Serves an app on sockets until it is told to stop: bounded connections, then a graceful end."""
+"""Serves an app on sockets until it is told to stop: bounded connections, then a graceful end.
 
-import json
+Three ways carry a connection: the reactor (plain sockets, where it is compiled), the stream pump (TLS, other
+systems), and Hypercorn's protocols (`Connection`) for all that is not for sessions, which the first two hand over.
+"""
+
 import socket
 import ssl
-from collections import Counter
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
-import structlog
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
-from mcp_ilert.doors.connection import Connection, Deadlines, Shared
+from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream, is_http2
+from mcp_ilert.doors.events import EventsDoor
+from mcp_ilert.doors.faults import tell_failed
+from mcp_ilert.doors.foreign import Stage
 from mcp_ilert.doors.hyper import hypercorn_config
+from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
+from mcp_ilert.doors.sessions import Sessions
+from mcp_ilert.doors.stream import Begin, StreamPump
+from mcp_ilert.wire import Bounds as Sizes
 
-log = structlog.get_logger()
+try:
+    from mcp_ilert.doors.reactor import ReactorPump
+except ImportError:  # no C compiler, or another system
+    REACTOR = False
+else:
+    REACTOR = True
 
-_FULL_BODY: Final = json.dumps(
-    {
-        "title": "Service Unavailable",
-        "status": 503,
-        "detail": "too many connections (listen.max_connections, listen.max_connections_per_address)",
-    }
-).encode()
-_FULL: Final = (
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 5\r\n"
-    b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(_FULL_BODY), _FULL_BODY)
-)
+Sockets = list[socket.socket]
+__all__ = ["Bounds", "Fast", "Server"]
 
 
-class Bounds(msgspec.Struct, frozen=True):
-    """How many connections are open at once."""
+class Fast(msgspec.Struct, frozen=True):
+    """What the doors with sessions need beyond an app."""
 
-    connections: int = 10_000
-    per_address: int = 1_000
+    events: EventsDoor
+    sizes: Sizes
+    lines: Sequence[socket.socket] = ()
+    """Where an event a line is taken; HTTP elsewhere."""
+    pump: Literal["reactor", "stream"] = "reactor"
+    """Which is used for plain sockets, if it is there."""
 
 
 class Server:
-    """One app on one port. `serve` runs it; `stop` ends it."""
+    """One app on one port, and perhaps lines on another. `serve` runs it; `stop` ends it."""
 
     def __init__(
         self,
         app: Any,
-        sockets: list[socket.socket],
+        sockets: Sockets,
         *,
         tls: ssl.SSLContext | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
+        fast: Fast | None = None,
     ) -> None:
-        self.bounds = bounds or Bounds()
         self._sockets = sockets
         self._tls = tls
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
-        self._shared = Shared(
-            wrap_app(framework, 0, "asgi"), hypercorn_config(), self._context, deadlines or Deadlines()
-        )
+        deadlines = deadlines or Deadlines()
+        self._shared = Shared(wrap_app(framework, 0, "asgi"), hypercorn_config(), self._context, deadlines)
+        self._places = Places(bounds or Bounds())
         self._connections: set[Connection] = set()
-        self._addresses: Counter[str] = Counter()
         self._stopping = trio.Event()
+        self._fast = fast
+        self._changed = trio.Event()
+        """Set when it is another pump's turn to accept."""
+        if fast is not None:
+            self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
+            self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
+        self._reactor: ReactorPump | None = None
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -71,65 +87,192 @@ class Server:
         self, grace_seconds: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until `stop`; then requests under way have so long to end. Owns the sockets, and closes them."""
-        listeners = [trio.SocketListener(trio.socket.from_stdlib_socket(sock)) for sock in self._sockets]
         async with trio.open_nursery() as connections:
-            async with trio.open_nursery() as accepting:
-                accepting.start_soon(self._accept, listeners, connections)
-                task_status.started()
-                await self._stopping.wait()
-                accepting.cancel_scope.cancel()
-            connections.cancel_scope.deadline = trio.current_time() + grace_seconds
-            await self._context.terminated.set()
-            for connection in list(self._connections):
-                await connection.close_if_idle()
+            try:
+                await self._accept(connections, task_status)
+                connections.cancel_scope.deadline = trio.current_time() + grace_seconds
+                await self._end()
+            finally:
+                self._close()
 
     def use_tls(self, tls: ssl.SSLContext | None) -> None:
         """Take this certificate from the next connection on (a reload)."""
+        if (tls is None) != (self._tls is None):
+            self._changed.set()
+            if self._reactor is not None:
+                self._reactor.refuse()
         self._tls = tls
+
+    def use_bounds(self, bounds: Bounds) -> None:
+        """Take these for the next connections."""
+        self._places.bounds = bounds
+
+    def use_deadlines(self, deadlines: Deadlines) -> None:
+        """Take these for the next connections; the doors with sessions from now on."""
+        self._shared = msgspec.structs.replace(self._shared, deadlines=deadlines)
+        if self._fast is not None:
+            self._streams.deadlines = deadlines
+        if self._reactor is not None:
+            self._reactor.use(deadlines)
 
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
+        self._changed.set()
 
-    async def _accept(self, listeners: list[trio.SocketListener], connections: trio.Nursery) -> None:
-        await trio.serve_listeners(self._serve_one, listeners, handler_nursery=connections)
+    # Accepting ----------------------------------------------------------------------------------------------------
 
-    async def _serve_one(self, stream: trio.SocketStream) -> None:
+    async def _accept(self, connections: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
+        fast, shared = self._fast, self._shared
+        if fast is not None:
+            self._sessions.stage = Stage(shared.app, shared.config, shared.context, connections)
+        if REACTOR and fast is not None and fast.pump == "reactor":
+            self._reactor = ReactorPump(
+                fast.events,
+                self._places,
+                shared.deadlines,
+                partial(self._take_over, connections),
+                self._sessions.turn,
+            )
+            connections.start_soon(self._reactor.run)
+        started = False
+        while not self._stopping.is_set():
+            self._changed = trio.Event()
+            async with trio.open_nursery() as accepting:
+                if self._reactor is not None and self._tls is None:
+                    self._listen(self._reactor)
+                else:
+                    accepting.start_soon(self._accept_streams, connections)
+                if not started:
+                    started = True
+                    task_status.started()
+                await self._changed.wait()
+                accepting.cancel_scope.cancel()
+                if self._reactor is not None:
+                    self._reactor.refuse()
+
+    def _listen(self, reactor: "ReactorPump") -> None:
+        for sock in self._sockets:
+            begin = partial(self._sessions.http, touched=reactor.touched, secure=False)
+            reactor.listen(sock, begin, full_http())
+        for sock in self._fast.lines if self._fast else ():
+            reactor.listen(sock, self._sessions.lines, full_line())
+
+    async def _accept_streams(self, connections: trio.Nursery) -> None:
+        async with trio.open_nursery() as accepting:
+            for begin, full, sockets in self._kinds():
+                listeners = [_listener(sock) for sock in sockets]
+                serve = partial(self._serve_one, begin, full)
+                if not listeners:
+                    continue
+                accepting.start_soon(
+                    partial(trio.serve_listeners, handler_nursery=connections), serve, listeners
+                )
+
+    def _kinds(self) -> list[tuple[Begin | None, bytes, Sequence[socket.socket]]]:
+        if self._fast is None:
+            return [(None, full_http(), self._sockets)]
+        http = partial(self._sessions.http, touched=self._streams.touched, secure=self._tls is not None)
+        return [
+            (http, full_http(), self._sockets),
+            (self._sessions.lines, full_line(), self._fast.lines),
+        ]
+
+    # Connections --------------------------------------------------------------------------------------------------
+
+    async def _serve_one(self, begin: Begin | None, full: bytes, stream: trio.SocketStream) -> None:
         address = _address(stream)
-        if (
-            len(self._connections) >= self.bounds.connections
-            or self._addresses[address] >= self.bounds.per_address
-        ):
-            await self._turn_away(stream)
+        if not self._places.enter(address):
+            await self._turn_away(stream, full)
             return
         wrapped = (
             stream
             if self._tls is None
             else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         )
-        connection = Connection(self._shared, wrapped)
+        try:
+            await self._carry(wrapped, begin)
+        except Exception as error:  # noqa: BLE001 - a connection's fault is its own
+            tell_failed(error)
+        finally:
+            self._places.leave(address)
+
+    async def _carry(self, stream: Stream, begin: Begin | None) -> None:
+        unread: bytes | None = b""
+        if begin is not None:
+            unread = await self._carry_session(stream, begin)
+        if unread is not None:
+            await self._carry_on(stream, unread)
+
+    async def _carry_session(self, stream: Stream, begin: Begin) -> bytes | None:
+        """Serve by a session; gives what is left for Hypercorn, None at the connection's end."""
+        unread: bytes | None = None
+        try:
+            with trio.move_on_after(self._shared.deadlines.head) as handshake:
+                await is_http2(stream)
+            if not handshake.cancelled_caught:
+                unread = await self._streams.carry(stream, begin)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has gone
+        finally:
+            if unread is None:
+                await trio.aclose_forcefully(stream)
+        return unread
+
+    async def _carry_on(self, stream: Stream, unread: bytes) -> None:
+        connection = Connection(self._shared, stream, unread)
         self._connections.add(connection)
-        self._addresses[address] += 1
         try:
             await connection.run()
-        except Exception as error:  # noqa: BLE001 - a connection's fault is its own
-            log.warning("a connection failed", error=_shown(error))
         finally:
             self._connections.discard(connection)
-            self._addresses[address] -= 1
-            if not self._addresses[address]:
-                del self._addresses[address]
 
-    async def _turn_away(self, stream: trio.SocketStream) -> None:
+    def _take_over(self, connections: trio.Nursery, sock: socket.socket, unread: bytes, address: str) -> None:
+        """Take what the reactor hands over; its place is given back here."""
+        sock.setblocking(False)
+        connections.start_soon(self._serve_handed, sock, unread, address)
+
+    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str) -> None:
+        try:
+            await self._carry_on(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), unread)
+        except Exception as error:  # noqa: BLE001 - as above
+            tell_failed(error)
+        finally:
+            self._places.leave(address)
+
+    async def _turn_away(self, stream: trio.SocketStream, full: bytes) -> None:
         try:
             with trio.move_on_after(1):
                 if self._tls is None:
-                    await stream.send_all(_FULL)
+                    await stream.send_all(full)
                     await stream.send_eof()
         except trio.BrokenResourceError:
             pass
         finally:
             await trio.aclose_forcefully(stream)
+
+    # The end ------------------------------------------------------------------------------------------------------
+
+    async def _end(self) -> None:
+        """Nobody can connect any more; let go of who is here, as their requests are answered."""
+        await self._context.terminated.set()
+        async with trio.open_nursery() as ending:
+            if self._reactor is not None:
+                ending.start_soon(self._reactor.drain)
+            if self._fast is not None:
+                ending.start_soon(self._streams.drain)
+            self._close()
+            for connection in list(self._connections):
+                ending.start_soon(connection.close_if_idle)
+
+    def _close(self) -> None:
+        for sock in (*self._sockets, *(self._fast.lines if self._fast else ())):
+            sock.close()
+
+
+def _listener(sock: socket.socket) -> trio.SocketListener:
+    """Of a descriptor of its own, for Trio closes it where accepting ends."""
+    return trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
 
 
 def _address(stream: trio.SocketStream) -> str:
@@ -137,9 +280,3 @@ def _address(stream: trio.SocketStream) -> str:
         return str(stream.socket.getpeername()[0])
     except OSError:
         return ""
-
-
-def _shown(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return f"{type(error).__name__}: {error}"[:300]

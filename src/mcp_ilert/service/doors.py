@@ -3,13 +3,15 @@
 import socket
 import ssl
 
+import msgspec
 import trio
 from quart_trio import QuartTrio
 
 from mcp_ilert import __version__
 from mcp_ilert.config import Settings
 from mcp_ilert.doors.connection import Deadlines
-from mcp_ilert.doors.server import Bounds, Server
+from mcp_ilert.doors.events import EventsDoor
+from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import server_context
 from mcp_ilert.errors import StartError
@@ -17,9 +19,12 @@ from mcp_ilert.service.service import Service
 from mcp_ilert.web.api import Api
 from mcp_ilert.web.app import bridge_app, metrics_app
 from mcp_ilert.web.base import use_limits
+from mcp_ilert.wire import Bounds as Sizes
 
 Sockets = list[socket.socket]
 METRICS_BOUNDS = Bounds(connections=100, per_address=100)
+MOST_BODY_BYTES = 1_048_576
+"""Larger bodies are read by the app, as streams."""
 
 
 class Doors:
@@ -31,16 +36,26 @@ class Doors:
         self._closed = trio.Event()
         tls = tls_of(settings)
         self._app = _app(service)
-        sockets, for_metrics = _bound(settings)
-        deadlines = Deadlines(head=settings.listen.read_timeout_seconds)
-        self._server = Server(self._app, sockets, tls=tls, bounds=bounds_of(settings), deadlines=deadlines)
+        bound = _bound(settings)
+        self._sizes = Sizes()
+        _measure(self._sizes, settings)
+        self._events = EventsDoor(service.intake, service.guard, service.metrics)
+        self._server = Server(
+            self._app,
+            bound.http,
+            tls=tls,
+            bounds=bounds_of(settings),
+            deadlines=deadlines_of(settings),
+            fast=Fast(self._events, self._sizes, bound.lines),
+        )
         self._metrics = (
-            Server(metrics_app(service.metrics.exposition), for_metrics, bounds=METRICS_BOUNDS)
-            if for_metrics
+            Server(metrics_app(service.metrics.exposition), bound.metrics, bounds=METRICS_BOUNDS)
+            if bound.metrics
             else None
         )
-        service.url = _url(self._server, secure=tls is not None)
-        service.metrics_url = _url(self._metrics, secure=False) if self._metrics else None
+        service.url = _url(bound.http, "http" if tls is None else "https")
+        service.tcp_url = _url(bound.lines, "tcp" if tls is None else "tls") if bound.lines else None
+        service.metrics_url = _url(bound.metrics, "http") if bound.metrics else None
 
     async def serve(
         self, grace_seconds: float, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
@@ -60,13 +75,20 @@ class Doors:
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""
         self._server.use_tls(tls_of(settings))
-        self._server.bounds = bounds_of(settings)
+        self._server.use_bounds(bounds_of(settings))
+        self._server.use_deadlines(deadlines_of(settings))
+        _measure(self._sizes, settings)
         listen = settings.listen
         use_limits(
             self._app,
             max_body_bytes=listen.max_body_bytes,
             read_timeout_seconds=listen.read_timeout_seconds,
         )
+
+
+def deadlines_of(settings: Settings) -> Deadlines:
+    timeout = settings.listen.read_timeout_seconds
+    return Deadlines(head=timeout, body=timeout)
 
 
 def tls_of(settings: Settings) -> ssl.SSLContext | None:
@@ -93,24 +115,45 @@ def _app(service: Service) -> QuartTrio:
     )
 
 
-def _bound(settings: Settings) -> tuple[Sockets, Sockets]:
-    """The sockets of the doors and of the metrics (none where these are off): both, or neither is left open."""
+def _measure(sizes: Sizes, settings: Settings) -> None:
+    """Have sessions keep to these settings from the next request on."""
+    sizes.body_bytes = min(settings.listen.max_body_bytes, MOST_BODY_BYTES)
+    sizes.line_bytes = settings.listen.max_event_bytes
+
+
+class _Bound(msgspec.Struct, frozen=True):
+    """The sockets of the doors; empty where one is off."""
+
+    http: Sockets
+    lines: Sockets
+    metrics: Sockets
+
+
+def _bound(settings: Settings) -> _Bound:
+    """All, or none is left open."""
     listen, metrics = settings.listen, settings.metrics
-    doors = listening_sockets(listen.address, listen.port, keys=("listen.address", "listen.port"))
-    if not metrics.enabled:
-        return doors, []
-    keys = ("metrics.listen_address", "metrics.listen_port")
+    wanted: list[tuple[str, int | None, tuple[str, str]]] = [
+        (listen.address, listen.port, ("listen.address", "listen.port")),
+        (listen.address, listen.tcp_port, ("listen.address", "listen.tcp_port")),
+        (
+            metrics.listen_address,
+            metrics.listen_port if metrics.enabled else None,
+            ("metrics.listen_address", "metrics.listen_port"),
+        ),
+    ]
+    found: list[Sockets] = []
     try:
-        return doors, listening_sockets(metrics.listen_address, metrics.listen_port, keys=keys)
+        for address, port, keys in wanted:
+            found.append([] if port is None else listening_sockets(address, port, keys=keys))
     except StartError:
-        for sock in doors:
+        for sock in (sock for sockets in found for sock in sockets):
             sock.close()
         raise
+    return _Bound(*found)
 
 
-def _url(server: Server, *, secure: bool) -> str:
-    """Where a program on this machine finds the server."""
-    host, port = server.addresses[0]
+def _url(sockets: Sockets, scheme: str) -> str:
+    """Where a program on this machine finds the door."""
+    host, port = sockets[0].getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
-    scheme = "https" if secure else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"

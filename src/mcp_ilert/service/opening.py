@@ -80,6 +80,7 @@ def _tell(service: Service) -> None:
         "started",
         version=__version__,
         url=service.url,
+        tcp=service.tcp_url,
         metrics=service.metrics_url,
         spool=str(service.path),
         targets=list(config.targets(service.settings)),

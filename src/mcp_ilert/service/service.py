@@ -66,6 +66,7 @@ class Service:
         self.stopping = False
         self.url = ""
         """Where the doors are."""
+        self.tcp_url: str | None = None
         self.metrics_url: str | None = None
         self._dispatcher: Dispatcher | None = None
         self._targets: Mapping[str, Target] = {}

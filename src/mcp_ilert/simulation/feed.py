@@ -7,17 +7,19 @@ the event is put right before the spool's next operation, which so finds what it
 
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import trio
 
-from mcp_ilert.errors import UnavailableError
+from mcp_ilert.callback import answer_of
 from mcp_ilert.events import DROP, Counts, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool.port import (
     Agenda,
     Change,
     Changed,
+    Done,
     Leased,
     Rules,
     Settled,
@@ -97,7 +99,7 @@ class FedSpool:
             while ahead and ahead[0].accepted_ms <= now_ms:
                 entries.append(ahead.popleft())
             self._touched.clear()
-            await self.put(entries)
+            await self._take(entries)
             self._busy |= {
                 (entry.target, entry.severity is Severity.CRITICAL)
                 for entry in entries
@@ -106,15 +108,13 @@ class FedSpool:
 
     # The spool ----------------------------------------------------------------------------------------------------
 
-    async def put(self, entries: Sequence[Entry]) -> None:
-        try:
-            await self._spool.put(entries)
-        except UnavailableError:
-            if len(entries) == 1:
-                self.unavailable += 1
-                return
-            for entry in entries:  # what came one by one is judged one by one
-                await self.put([entry])
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+        self._spool.offer(puts, done)
+
+    async def _take(self, entries: Sequence[Entry]) -> None:
+        """Put what came one by one: it is judged one by one."""
+        answers = await answer_of(partial(self._spool.offer, [(entry,) for entry in entries]))
+        self.unavailable += len(answers) - answers.count(None)
 
     async def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
         self._asked = frozenset(want.target for want in wants)

@@ -3,24 +3,28 @@
 Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves the tail into lanes, in order.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
+from mcp_ilert._fast.folding import group
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import leaves_with, mark
 from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.folder import Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
-from mcp_ilert.spool.lane import Lane, Remote, State, arrive
+from mcp_ilert.spool.lane import Lane, Remote, State
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
 from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
+from mcp_ilert.spool.tail import Batch, Tail
 
+ENCODE = msgspec.msgpack.Encoder().encode
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
 RECOVER_SLICE = 500
@@ -37,9 +41,6 @@ TERMS = (
     "undigested",
 )
 
-Changed = tuple[Row | None, int, Lane]
-"""A lane as it was stored (None: not yet), its target, and the lane as it is now."""
-
 
 class LostError(LookupError):
     """What an index or another lane speaks of is not in the spool."""
@@ -51,13 +52,14 @@ class Engine:
     def __init__(self, shelf: Shelf, rules: Rules) -> None:
         self.shelf = shelf
         self.rules = rules
-        self.tail: deque[tuple[int, list[Entry]]] = deque()
+        self.tail = Tail()
         self.touched: set[int] = set()
         """Targets at which something became ready since `take_touched`."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
         self.flying: frozenset[int] = frozenset()
         """Lanes leased since the start and not settled, as committed: somebody has them."""
+        self._folder = Folder(self)
         self.load()
 
     def load(self) -> None:
@@ -65,9 +67,7 @@ class Engine:
         self._terms = msgspec.structs.asdict(self.shelf.ledger())
         self._targets = {t.name: t for t in self.shelf.targets()}
         self._names = {t.id: t.name for t in self._targets.values()}
-        self.tail = deque((seq, ENTRIES.decode(blob)) for seq, blob in self.shelf.inbox())
-        self._terms["inbox"] = sum(len(entries) for _, entries in self.tail)
-        self._seq = self.tail[-1][0] if self.tail else 0
+        self._load_tail()
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
         self.digests.load()
@@ -81,6 +81,18 @@ class Engine:
     def committed(self) -> None:
         """What this transaction did is there for good."""
         self.flying = frozenset(self._leases)
+
+    def _load_tail(self) -> None:
+        self.tail = Tail()
+        self._seq = 0
+        ahead: defaultdict[int, set[str]] = defaultdict(set)
+        for seq, keys in self.shelf.folded_ahead():
+            ahead[seq].update(keys)
+        for seq, blob in self.shelf.inbox():
+            self._seq = seq
+            entries = [e for e in ENTRIES.decode(blob) if e.key.lower() not in ahead[seq]]
+            self.tail.append(seq, entries, len(blob))
+        self._terms["inbox"] = self.tail.events
 
     def counts(self) -> Counts:
         """The ledger as it stands in this transaction."""
@@ -103,90 +115,66 @@ class Engine:
     # Accepting and folding ------------------------------------------------------------------------------------
 
     def accept(self, entries: Sequence[Entry], now_ms: int, *, fold: bool) -> None:
-        """Count the entries and append them to the inbox, or fold them at once where nothing is before them."""
-        kept = [e for e in entries if e.target != DROP or e.kind is not Kind.ALERT]
-        self._terms["accepted"] += len(entries)
-        self._terms["dropped_by_route"] += len(entries) - len(kept)
-        self._terms["pending"] += len(kept)
-        if not kept:
-            return
+        """Count the entries and append them to the inbox; what is of a key for which something critical came is folded.
+
+        With `fold` all of them are, where nothing is before them.
+        """
+        batch = Batch(entries)
+        self._count_batch(batch)
         if fold and not self.tail:
-            self._fold_entries(kept, now_ms)
+            groups: dict[str, list[Entry]] = {}
+            group(batch.kept, groups)
+            self._folder.fold(groups, now_ms)
             return
+        kept = self._fold_critical(batch, now_ms) if batch.critical else batch.kept
+        if kept:
+            self.shelf.append(self._follow(kept, batch.bytes), len(kept), ENCODE(kept))
+
+    def append(self, batch: Batch) -> None:
+        """Accept entries of which none is critical, as a transaction of its own that does nothing else."""
+        self._count_batch(batch)
+        if batch.kept:
+            seq = self._follow(batch.kept, batch.bytes)
+            self.shelf.append_alone(seq, len(batch.kept), ENCODE(batch.kept), self.counts())
+        else:
+            self.shelf.save_ledger(self.counts())
+
+    def _count_batch(self, batch: Batch) -> None:
+        self._terms["accepted"] += batch.events
+        self._terms["dropped_by_route"] += batch.events - len(batch.kept)
+        self._terms["pending"] += len(batch.kept)
+
+    def _follow(self, entries: Sequence[Entry], size: int) -> int:
+        """Put the entries at the end of the tail; returns their row in the inbox."""
         self._seq += 1
-        self.shelf.append(self._seq, len(kept), msgspec.msgpack.encode(kept))
-        self.tail.append((self._seq, kept))
-        self._terms["inbox"] += len(kept)
+        self.tail.append(self._seq, entries, size)
+        self._terms["inbox"] = self.tail.events
+        return self._seq
 
-    def fold(self, limit: int, now_ms: int) -> None:
-        """Fold the oldest `limit` events of the inbox (whole rows, at least one)."""
-        batch: list[Entry] = []
-        seq = 0
-        while self.tail and (not batch or len(batch) + len(self.tail[0][1]) <= limit):
-            seq, entries = self.tail.popleft()
-            batch += entries
-        if batch:
-            self.shelf.trim(seq)
-            self._terms["inbox"] -= len(batch)
-            self._fold_entries(batch, now_ms)
+    def _fold_critical(self, batch: Batch, now_ms: int) -> list[Entry]:
+        """Fold what is of the critical entries' keys, in the tail and in the batch; returns the other entries."""
+        keys = batch.critical
+        groups: dict[str, list[Entry]] = {key: [] for key in keys}
+        for taken, rows in self.tail.take(keys):
+            self.shelf.fold_ahead(rows, tuple(taken))
+            for key, earlier in taken.items():
+                groups[key] += earlier
+        others: list[Entry] = []
+        for entry in batch.kept:
+            key = entry.key.lower()
+            (groups[key] if key in keys else others).append(entry)
+        self._terms["inbox"] = self.tail.events
+        self._folder.fold(groups, now_ms)
+        return others
 
-    def _fold_entries(self, entries: Iterable[Entry], now_ms: int) -> None:
-        """Fold by lane: each lane is read once and written once, however many of the entries are for it."""
-        by_key: dict[str, list[Entry]] = {}
-        for entry in entries:
-            by_key.setdefault(entry.key.lower(), []).append(entry)
-        found = self.shelf.find(tuple(by_key))
-        changed: list[Changed] = []
-        for key, group in by_key.items():
-            rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
-            changed += self._fold_key(rows, group, now_ms)
-        self._store_all(changed, now_ms)
-
-    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
-        lanes = {target: row.lane for target, row in rows.items()}
-        self._terms["pending"] -= len(group)
-        for entry in group:
-            self._fold_entry(entry, lanes, now_ms)
-        for target, lane in lanes.items():
-            row = rows.get(target)
-            if row is None or row.lane is not lane:
-                yield row, target, lane
-
-    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
-        targets = self._targets_of(entry, lanes)
-        if not targets:
-            self._terms["dropped_by_route"] += 1
+    def fold(self, now_ms: int) -> None:
+        """Fold the oldest slice of the tail, if there is one."""
+        if not self.tail:
             return
-        self._terms["fanned_out"] += len(targets) - 1
-        for target in targets:
-            lane = lanes.get(target) or self._new_lane(entry)
-            if lane.member:
-                lane = self.digests.arrive(lane, entry, now_ms)
-                if not leaves_with(entry, self.rules.digest_below):
-                    lanes[target] = lane
-                    continue
-            folded = arrive(
-                lane, entry, dedupe_ms=self.rules.dedupe_ms, cancel_resolved=self.rules.cancel_resolved
-            )
-            self._terms["coalesced"] += folded.coalesced
-            self._terms["cancelled"] += folded.cancelled
-            if folded.cancelled:
-                self.history.cancelled(lane, self.name_of(target), entry)
-            elif folded.lane is lane:
-                self.history.repeated(lane, self.name_of(target), entry)
-            lanes[target] = folded.lane
-
-    def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
-        """An alert goes where its route says; an accept or a resolve to every target that knows the key."""
-        if entry.kind is not Kind.ALERT:
-            known = [target for target, lane in lanes.items() if lane.concerns()]
-            if known:
-                return known
-        return [] if entry.target == DROP else [self.target(entry.target).id]
-
-    def _new_lane(self, entry: Entry) -> Lane:
-        unknown = entry.accepted_ms < self.shelf.assume_unknown_until()
-        return Lane(entry.key, remote=Remote.UNKNOWN if unknown else Remote.NONE)
+        oldest = self.tail.pop()
+        self.shelf.trim(oldest.seq)
+        self._terms["inbox"] = self.tail.events
+        self._folder.fold(oldest.by_key, now_ms)
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
@@ -363,6 +351,16 @@ class Engine:
             raise ValueError(f"{term} is not a term that is counted by hand")
         self._terms[term] += events
 
+    def add_to(self, term: str, events: int) -> None:
+        """Add to any term, where its place is known."""
+        self._terms[term] += events
+
+    def begun(self, target: int) -> None:
+        """One lane more is ready."""
+        self._terms["lanes"] += 1
+        self._lanes[target] += 1
+        self.touched.add(target)
+
     def note(self, row: Row, what: What, now_ms: int) -> None:
         """Write down what happened to a lane."""
         self.history.note(row.lane.key, self.name_of(row.target), now_ms, what)
@@ -378,9 +376,10 @@ class Engine:
 
     def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None:
         """Store a new or changed lane; pending, dead and lanes follow from its structure."""
-        self._store_all([(row, target, lane)], now_ms)
+        self.store_all([(row, target, lane)], now_ms)
 
-    def _store_all(self, changed: Iterable[Changed], now_ms: int) -> None:
+    def store_all(self, changed: Iterable[Changed], now_ms: int) -> None:
+        """Store many."""
         adds: list[tuple[int, Lane, Placement]] = []
         saves: list[tuple[Row, Placement]] = []
         removes: list[Row] = []

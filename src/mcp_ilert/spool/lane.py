@@ -33,7 +33,7 @@ class State(IntEnum):
     DEAD = 4
 
 
-class Op(msgspec.Struct, frozen=True, array_like=True):
+class Op(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One operation that waits, with what was folded into it."""
 
     kind: Kind
@@ -48,7 +48,7 @@ class Op(msgspec.Struct, frozen=True, array_like=True):
     """A dead letter that was brought back, and into which nothing has folded since."""
 
 
-class Letter(msgspec.Struct, frozen=True, array_like=True):
+class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """An operation set aside because the target rejected it."""
 
     op: Op
@@ -60,14 +60,14 @@ class Letter(msgspec.Struct, frozen=True, array_like=True):
     """Something newer of the lane has been delivered since."""
 
 
-class Returning(msgspec.Struct, frozen=True, array_like=True):
+class Returning(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A replayed letter that waits for the outcome of the request in flight."""
 
     letter: Letter
     forced: bool
 
 
-class Lane(msgspec.Struct, frozen=True, array_like=True):
+class Lane(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """All that is kept of one key at one target."""
 
     key: str
@@ -142,7 +142,7 @@ class Lane(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-class Folded(msgspec.Struct, frozen=True):
+class Folded(msgspec.Struct, frozen=True, gc=False):
     """What came of folding one event into a lane."""
 
     lane: Lane
@@ -217,6 +217,30 @@ def arrive(lane: Lane, entry: Entry, *, dedupe_ms: int, cancel_resolved: bool) -
         due_ms=0 if fresh else lane.due_ms,
     )
     return fold(lane, op, cancel_resolved=cancel_resolved)
+
+
+def arrive_run(lane: Lane, run: Op, dedupe_ms: int) -> Folded | None:
+    """Fold a run of alerts as `arrive` would, one after the other; `run` is what they make of an empty lane.
+
+    None where it cannot be done in one step.
+    """
+    waiting = lane.waiting
+    if lane.dead or lane.revivals or lane.rejections or lane.member or len(waiting) > 1:
+        return None
+    if waiting and waiting[0].kind is not A:
+        return None
+    if not waiting and lane.digest and run.first_ms - lane.delivered_ms < dedupe_ms:
+        return None  # some of it may repeat what was delivered
+    seq = lane.seq + run.count
+    if waiting:
+        old = waiting[0]
+        severity = min(old.severity, run.severity)
+        count, first_ms = old.count + run.count, min(old.first_ms, run.first_ms)
+        op = Op(A, severity, count, first_ms, max(old.last_ms, run.last_ms), seq, run.payload)
+    else:
+        op = Op(A, run.severity, run.count, run.first_ms, run.last_ms, seq, run.payload)
+    coalesced = run.count - (not waiting)
+    return Folded(msgspec.structs.replace(lane, seq=seq, waiting=(op,)), coalesced=coalesced)
 
 
 def _is_repeat(lane: Lane, entry: Entry, dedupe_ms: int) -> bool:

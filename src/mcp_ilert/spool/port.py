@@ -1,11 +1,14 @@
 """The spool as everybody else sees it: eight methods, and the values they take and give."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
+from mcp_ilert.callback import answer_of
+from mcp_ilert.errors import McpIlertError
 from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
 from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.history import Stop, Told
@@ -147,13 +150,18 @@ class Rules(msgspec.Struct, frozen=True):
     """What an event says and which route it matches, for the history. Must not raise."""
 
 
+Done = Callable[[Sequence[McpIlertError | None]], None]
+
+
 class Spool(Protocol):
     """Durable lanes. Every method is safe to cancel: what was committed stays, what was not never was."""
 
-    async def put(self, entries: Sequence[Entry]) -> None:
-        """Commit the entries, all or none, and return once they are synced to disk.
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+        """Commit these requests' entries, in this order and after what was offered before; of each all or none.
 
-        Raises UnavailableError (spool full, disk full, disk failing, closing) with nothing kept.
+        `done` is told once, in the Trio thread, perhaps before this returns: for each request None, once its
+        entries are synced to disk, or why nothing of it is kept: UnavailableError (spool full, disk full, disk
+        failing, closing), SpoolError where the spool itself is at fault.
         """
 
     async def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
@@ -182,3 +190,16 @@ class Spool(Protocol):
 
 Wake = Callable[[frozenset[str]], None]
 """Called in the Trio thread with the targets at which a fold, a settlement or a change made something ready."""
+
+
+class Offered(Protocol):
+    """What takes offers: a `Spool`, or what stands for one."""
+
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None: ...
+
+
+async def put(spool: Offered, entries: Sequence[Entry]) -> None:
+    """Offer one request and wait for its answer; raises what it was refused for."""
+    (error,) = await answer_of(partial(spool.offer, (entries,)))
+    if error is not None:
+        raise error

@@ -28,28 +28,76 @@ SELECT seq, entries FROM inbox WHERE seq > ? ORDER BY seq;
 -- name: inbox_add
 INSERT INTO inbox (seq, events, entries) VALUES (?, ?, ?);
 
+-- By the view of connection.sql.
+-- name: append_alone
+INSERT INTO append_alone (seq, events, entries, accepted, fanned_out, delivered, coalesced, cancelled, digested,
+       dropped_by_route, dropped_by_operator, dead, pending, lanes, undigested)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: inbox_trim
 DELETE FROM inbox WHERE seq <= ?;
 
 -- name: inbox_events
-SELECT coalesce(sum(events), 0) FROM inbox;
+SELECT (SELECT coalesce(sum(events), 0) FROM inbox) - (SELECT coalesce(sum(events), 0) FROM ahead);
 
--- The lanes of many keys in one statement, which runs without the interpreter's lock.
+-- What was folded ahead.
+-- name: ahead
+SELECT seq, keys FROM ahead;
+
+-- name: ahead_add
+INSERT INTO ahead (seq, events, keys) VALUES (?, ?, ?);
+
+-- name: ahead_trim
+DELETE FROM ahead WHERE seq <= ?;
+
+-- Many lanes are read and written by one statement each, which runs without the interpreter's lock: what is to be
+-- written comes as JSON, a list a row, which begins with where the row's body lies in one blob.
+
+-- The lanes of many keys: ids, targets, and the bodies one behind the other.
 -- name: find
-SELECT lane.id, lane.target, lane.body FROM json_each(?) AS wanted JOIN lane ON lane.hash = wanted.value;
+SELECT json_group_array(lane.id), json_group_array(lane.target), CAST(group_concat(lane.body, '') AS BLOB)
+FROM (SELECT young.id FROM json_each(?1) AS wanted JOIN lane_young AS young ON young.hash = wanted.value
+      UNION ALL
+      SELECT old.id FROM json_each(?1) AS wanted JOIN lane_key AS old ON old.hash = wanted.value) AS found
+JOIN lane ON lane.id = found.id;
+
+-- name: last_id
+SELECT coalesce(max(id), 0) FROM lane;
 
 -- name: get
 SELECT id, target, body FROM lane WHERE id = ?;
 
 -- name: add
-INSERT INTO lane (hash, target, state, severity, sent, oldest, due, letters, digest, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO lane (id, hash, target, state, severity, sent, oldest, due, letters, digest, body)
+SELECT value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,
+       value ->> 10, value ->> 11, substr(?2, value ->> 0, value ->> 1) FROM json_each(?1);
+
+-- name: add_keys
+INSERT INTO lane_young (hash, id) SELECT value ->> 0, value ->> 1 FROM json_each(?1);
+
+-- A part of the hashes moves from the small table to the large one.
+-- name: age_keys
+INSERT INTO lane_key (hash, id) SELECT hash, id FROM lane_young WHERE hash BETWEEN ? AND ?;
+
+-- name: aged_keys
+DELETE FROM lane_young WHERE hash BETWEEN ? AND ?;
 
 -- name: save
-UPDATE lane SET state = ?, severity = ?, sent = ?, oldest = ?, due = ?, letters = ?, digest = ?, body = ? WHERE id = ?;
+UPDATE lane SET state = value ->> 3, severity = value ->> 4, sent = value ->> 5, oldest = value ->> 6,
+       due = value ->> 7, letters = value ->> 8, digest = value ->> 9, body = substr(?2, value ->> 0, value ->> 1)
+FROM json_each(?1) WHERE lane.id = value ->> 2;
+
+-- name: save_texts
+UPDATE lane SET body = substr(?2, value ->> 0, value ->> 1) FROM json_each(?1) WHERE lane.id = value ->> 2;
 
 -- name: remove
-DELETE FROM lane WHERE id = ?;
+DELETE FROM lane WHERE id IN (SELECT value ->> 1 FROM json_each(?));
+
+-- name: remove_young
+DELETE FROM lane_young WHERE (hash, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?));
+
+-- name: remove_old
+DELETE FROM lane_key WHERE (hash, id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?));
 
 -- The oldest lane of a state, target, severity and `sent`; and the newest.
 -- name: oldest
@@ -103,7 +151,8 @@ SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 LIMI
 SELECT id FROM lane INDEXED BY lane_digest WHERE digest = ? AND digest != 0 AND target = ? LIMIT ?;
 
 -- name: history_add
-INSERT INTO history (hash, at, body) VALUES (?, ?, ?);
+INSERT INTO history (hash, at, body)
+SELECT value ->> 2, value ->> 3, substr(?2, value ->> 0, value ->> 1) FROM json_each(?1);
 
 -- name: history_oldest
 SELECT id, at, length(body) FROM history ORDER BY id LIMIT ?;

@@ -1,6 +1,6 @@
 """Where lanes are kept: the port that the engine works on, within one transaction, and its values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -10,7 +10,7 @@ from mcp_ilert.spool.lane import Lane, State
 from mcp_ilert.spool.rank import Turns
 
 
-class Row(msgspec.Struct, frozen=True):
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A stored lane. `id` names it for good while anything of it is kept."""
 
     id: int
@@ -18,7 +18,7 @@ class Row(msgspec.Struct, frozen=True):
     lane: Lane
 
 
-class Placement(msgspec.Struct, frozen=True):
+class Placement(msgspec.Struct, frozen=True, gc=False):
     """What the indexes need of a lane."""
 
     state: State
@@ -52,9 +52,19 @@ class Shelf(Protocol):
     def add_target(self, name: str) -> TargetRow: ...
     def save_target(self, target: TargetRow) -> None: ...
 
-    def inbox(self) -> Sequence[tuple[int, bytes]]: ...
+    def inbox(self) -> Iterable[tuple[int, bytes]]: ...
     def append(self, seq: int, events: int, blob: bytes) -> None: ...
-    def trim(self, seq: int) -> None: ...
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:
+        """A row of the inbox and the ledger with it, as a transaction of its own."""
+
+    def trim(self, seq: int) -> None:
+        """Forget the rows up to this one, and what was folded ahead of them."""
+
+    def fold_ahead(self, rows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
+        """Of these rows so many entries were folded ahead, all of these lower-cased keys: (seq, events)."""
+
+    def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
+        """What was folded ahead, by row: (seq, keys)."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
         """The lanes of lower-cased keys, at every target; keys without a lane are absent."""
@@ -64,6 +74,9 @@ class Shelf(Protocol):
         """New lanes: (target, lane, placement)."""
 
     def save(self, rows: Sequence[tuple[Row, Placement]]) -> None: ...
+    def save_texts(self, rows: Sequence[Row]) -> None:
+        """Lanes whose place in the indexes is as it was."""
+
     def remove(self, rows: Sequence[Row]) -> None: ...
 
     def extreme(

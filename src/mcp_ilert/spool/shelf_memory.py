@@ -22,6 +22,7 @@ class MemoryShelf:
         self._counts = Counts()
         self._targets: dict[int, TargetRow] = {}
         self._inbox: dict[int, bytes] = {}
+        self._ahead: list[tuple[int, Sequence[str]]] = []
         self._rows: dict[int, Row] = {}
         self._placements: dict[int, Placement] = {}
         self._by_key: dict[str, dict[int, Row]] = {}
@@ -56,8 +57,19 @@ class MemoryShelf:
     def append(self, seq: int, events: int, blob: bytes) -> None:  # noqa: ARG002 - the port counts events
         self._inbox[seq] = blob
 
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:  # noqa: ARG002 - as above
+        self._inbox[seq] = blob
+        self._counts = counts
+
     def trim(self, seq: int) -> None:
         self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
+        self._ahead = [(s, keys) for s, keys in self._ahead if s > seq]
+
+    def fold_ahead(self, rows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
+        self._ahead += [(seq, keys) for seq, _ in rows]
+
+    def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
+        return self._ahead
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
         return {key: list(rows.values()) for key in keys if (rows := self._by_key.get(key))}
@@ -75,6 +87,10 @@ class MemoryShelf:
         for row, placement in rows:
             self._rows[row.id] = self._by_key[row.lane.key.lower()][row.id] = row
             self._place(row, placement)
+
+    def save_texts(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self._rows[row.id] = self._by_key[row.lane.key.lower()][row.id] = row
 
     def remove(self, rows: Sequence[Row]) -> None:
         for row in rows:

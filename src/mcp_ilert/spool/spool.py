@@ -8,13 +8,25 @@ from typing import Protocol, TypeVar, cast
 
 import trio
 
+from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Counts, Entry, Settlement
 from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lock import own
-from mcp_ilert.spool.port import Change, Changed, Leased, Rules, Settled, TargetRecord, Wake, Want
+from mcp_ilert.spool.port import (
+    Change,
+    Changed,
+    Done,
+    Leased,
+    Rules,
+    Settled,
+    TargetRecord,
+    Wake,
+    Want,
+    put,
+)
 from mcp_ilert.spool.store import MemoryStore, Store, open_store
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
@@ -60,7 +72,7 @@ class WrittenSpool:
             self.failed.set()
             self._refuse_queued()
         for job in news.jobs:
-            job.done.set()
+            job.over(job)
         if news.jobs and self._observe is not None:
             self._observe(news.commit_seconds)
         if news.touched:
@@ -69,8 +81,8 @@ class WrittenSpool:
     def _refuse_queued(self) -> None:
         """Nobody runs them any more, and somebody waits."""
         for job in self._runner.left() if self._runner is not None else ():
-            job.error = UnavailableError("the spool's disk fails")
-            job.done.set()
+            job.refuse(UnavailableError("the spool's disk fails"))
+            job.over(job)
 
     def close(self) -> None:
         """Take nothing more; finish what is queued."""
@@ -88,27 +100,33 @@ class WrittenSpool:
             raise UnavailableError("the bridge is shutting down")
         self._runner.submit(job)
 
-    async def put(self, entries: Sequence[Entry]) -> None:
-        size = sum(len(e.payload) for e in entries)
-        if self._queued_bytes + size > MAX_QUEUED_BYTES:
-            raise UnavailableError("too much waits for the disk", retry_after_seconds=1)
-        job = Job(entries=entries)
-        self._submit(job)
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+        size = sum(len(e.payload) for entries in puts for e in entries)
+
+        def over(job: Job) -> None:
+            self._queued_bytes -= size
+            done(job.answers)
+
+        job = Job(over, puts=puts)
         self._queued_bytes += size
         try:
-            if not job.done.is_set():  # inline it is; virtual time passes faster without a checkpoint
-                await job.done.wait()
-        finally:
-            self._queued_bytes -= size
-        if job.error is not None:
-            raise job.error
+            if self._queued_bytes > MAX_QUEUED_BYTES:
+                raise UnavailableError("too much waits for the disk", retry_after_seconds=1)  # noqa: TRY301
+            self._submit(job)
+        except UnavailableError as error:
+            job.refuse(error)
+            over(job)
+
+    async def put(self, entries: Sequence[Entry]) -> None:
+        """`offer` for one request, awaited."""
+        await put(self, entries)
 
     async def _do(self, work: Callable[[Engine], T]) -> T:
-        job = Job(work=work)
-        self._submit(job)
-        if not job.done.is_set():
-            with trio.CancelScope(shield=True):  # a lease that nobody receives would hold its lane
-                await job.done.wait()
+        def submit(over: Callable[[Job], None]) -> None:
+            self._submit(Job(over, work=work))
+
+        with trio.CancelScope(shield=True):  # a lease that nobody receives would hold its lane
+            job = await answer_of(submit)
         if job.error is not None:
             raise job.error
         return cast("T", job.result)

@@ -1,11 +1,12 @@
 """The shelf in SQLite: lanes as rows with a msgpack body, in WAL mode with every commit synced."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
+from itertools import accumulate
 from pathlib import Path
 
 import apsw
@@ -19,6 +20,10 @@ from mcp_ilert.spool.rank import Turns
 from mcp_ilert.spool.shelf import Placement, Row, TargetRow
 
 LANE = msgspec.msgpack.Decoder(Lane)
+LANES = msgspec.msgpack.Decoder(list[Lane])
+KEYS = msgspec.msgpack.Decoder(list[str])
+NUMBERS = msgspec.json.Decoder(list[int])
+JSON = msgspec.json.Encoder().encode
 TURNS = msgspec.msgpack.Decoder(Turns)
 SQLiteValue = None | int | float | str | bytes
 
@@ -27,6 +32,11 @@ APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
 CHECKPOINT_PAGES = 2_000
 """The log is written through to the file when it has so many pages."""
+PARTS = 16
+PART = (1 << 64) // PARTS
+"""Hashes in each of the parts in which they leave the table of new lanes."""
+AGE_EVERY = 4_096
+"""New lanes to each part that leaves; so that table holds some 65,000 at most."""
 LEDGER = (
     "accepted",
     "fanned_out",
@@ -84,6 +94,7 @@ def connect(path: Path | str) -> apsw.Connection:
             connection.execute(f"PRAGMA {pragma}")
         connection.set_wal_hook(_checkpoint)
         migrate(connection, path)
+        connection.execute((files(__package__) / "connection.sql").read_text("utf-8"))
     except BaseException:
         connection.close()
         raise
@@ -135,12 +146,22 @@ def lane_of(body: SQLiteValue) -> Lane:
         raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
 
 
+def lanes_of(number: int, bodies: bytes) -> list[Lane]:
+    """So many stored lanes, one behind the other. Raises CorruptError where they are not."""
+    try:
+        return LANES.decode(_array(number, bodies))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
+
+
 class SqliteShelf:
     """A `Shelf` over one connection, which the writer alone uses."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self.connection = connection
         self._sql = queries()
+        self._hashes: Mapping[str, int] = {}
+        """Of the keys that were looked for last: those of the lanes that are added next."""
         with connection:
             self._hash_key = self._meta_bytes("hash_key") or self._make_hash_key()
         self._unknown_until = int(self._meta("assume_unknown_until") or 0)
@@ -197,23 +218,37 @@ class SqliteShelf:
         turns = ENCODE(target.turns)
         self._one("target_save", target.paused, target.state, turns, target.lanes, target.id)
 
-    def inbox(self) -> Sequence[tuple[int, bytes]]:
-        return list(self.connection.execute(self._sql["inbox"], (0,)))
+    def inbox(self) -> Iterable[tuple[int, bytes]]:
+        return self.connection.execute(self._sql["inbox"], (0,))
 
     def append(self, seq: int, events: int, blob: bytes) -> None:
         self._one("inbox_add", seq, events, blob)
 
+    def append_alone(self, seq: int, events: int, blob: bytes, counts: Counts) -> None:
+        self._one("append_alone", seq, events, blob, *(getattr(counts, term) for term in LEDGER))
+
     def trim(self, seq: int) -> None:
         self._one("inbox_trim", seq)
+        self._one("ahead_trim", seq)
+
+    def fold_ahead(self, rows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
+        for seq, events in rows:
+            self._one("ahead_add", seq, events, ENCODE(keys))
+
+    def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
+        return [(seq, KEYS.decode(keys)) for seq, keys in self.connection.execute(self._sql["ahead"])]
 
     # Lanes --------------------------------------------------------------------------------------------------
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
-        hashes = "[" + ",".join(str(self._hash(key)) for key in keys) + "]"
-        wanted = frozenset(keys)
+        self._hashes = {key: self._hash(key) for key in keys}
+        hashes = JSON(sorted(self._hashes.values())).decode()
         found: dict[str, list[Row]] = {}
-        for lane_id, target, body in self.connection.execute(self._sql["find"], (hashes,)):
-            lane = lane_of(body)
+        row = self.connection.execute(self._sql["find"], (hashes,)).get
+        ids, targets = NUMBERS.decode(row[0]), NUMBERS.decode(row[1])
+        lanes = lanes_of(len(ids), row[2] or b"")
+        wanted = frozenset(keys)
+        for lane_id, target, lane in zip(ids, targets, lanes, strict=True):
             key = lane.key.lower()
             if key in wanted:  # else another key has the same hash
                 found.setdefault(key, []).append(Row(lane_id, target, lane))
@@ -225,21 +260,48 @@ class SqliteShelf:
         return None
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
-        self.connection.executemany(
-            self._sql["add"],
-            [
-                (self._hash(lane.key.lower()), target, *_columns(placement), ENCODE(lane))
-                for target, lane, placement in lanes
-            ],
-        )
+        if lanes:
+            first = self.connection.execute(self._sql["last_id"]).get + 1
+            keys = [(self._known_hash(lane.key.lower()), i) for i, (_, lane, _) in enumerate(lanes, first)]
+            places = [
+                (lane_id, hashed, target, *_columns(placement))
+                for (hashed, lane_id), (target, _, placement) in zip(keys, lanes, strict=True)
+            ]
+            self._write("add", places, [ENCODE(lane) for _, lane, _ in lanes])
+            self._one("add_keys", JSON(sorted(keys)).decode())
+            self._age(first, len(lanes))
+
+    def _known_hash(self, key: str) -> int:
+        return self._hashes.get(key) or self._hash(key)
+
+    def _age(self, first: int, lanes: int) -> None:
+        """Of each AGE_EVERY new lanes on, have a part of the hashes leave the small table; each part in its turn."""
+        for turn in range(first // AGE_EVERY, (first + lanes) // AGE_EVERY):
+            least = PART * (turn % PARTS) - (1 << 63)
+            self._one("age_keys", least, least + PART - 1)
+            self._one("aged_keys", least, least + PART - 1)
 
     def save(self, rows: Sequence[tuple[Row, Placement]]) -> None:
-        self.connection.executemany(
-            self._sql["save"], [(*_columns(placement), ENCODE(row.lane), row.id) for row, placement in rows]
-        )
+        if rows:
+            places = [(row.id, *_columns(placement)) for row, placement in rows]
+            self._write("save", places, [ENCODE(row.lane) for row, _ in rows])
+
+    def save_texts(self, rows: Sequence[Row]) -> None:
+        if rows:
+            rows = sorted(rows, key=_id_of)
+            self._write("save_texts", [(row.id,) for row in rows], [ENCODE(row.lane) for row in rows])
 
     def remove(self, rows: Sequence[Row]) -> None:
-        self.connection.executemany(self._sql["remove"], [(row.id,) for row in rows])
+        if rows:
+            gone = JSON([(self._hash(row.lane.key.lower()), row.id) for row in rows]).decode()
+            for name in ("remove", "remove_young", "remove_old"):
+                self._one(name, gone)
+
+    def _write(self, name: str, rows: Sequence[tuple[int, ...]], bodies: Sequence[bytes]) -> None:
+        """One statement for all rows, each with its body's place in one blob before its other values."""
+        ends = list(accumulate(map(len, bodies), initial=1))
+        values = [(start, len(body), *row) for start, body, row in zip(ends, bodies, rows, strict=False)]
+        self._one(name, JSON(values).decode(), b"".join(bodies))
 
     def extreme(
         self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
@@ -296,8 +358,8 @@ class SqliteShelf:
         return msgspec.convert(self._meta("history_bytes") or 0, int)
 
     def add_history(self, notes: Sequence[tuple[str, int, bytes]], history_bytes: int) -> None:
-        rows = [(self._hash(key), at_ms, body) for key, at_ms, body in notes]
-        self.connection.executemany(self._sql["history_add"], rows)
+        rows = [(self._hash(key), at_ms) for key, at_ms, _ in notes]
+        self._write("history_add", rows, [body for _, _, body in notes])
         self._one("meta_save", "history_bytes", history_bytes)
 
     def oldest_history(self, limit: int) -> Sequence[tuple[int, int, int]]:
@@ -322,6 +384,15 @@ class SqliteShelf:
         """From now to `until_ms` a key without a record counts as unknown: a spool was set aside."""
         self._one("meta_save", "assume_unknown_until", until_ms)
         self._unknown_until = until_ms
+
+
+def _array(number: int, bodies: bytes) -> bytes:
+    """So many values in msgpack, one behind the other, as one array."""
+    return b"\xdd" + number.to_bytes(4, "big") + bodies
+
+
+def _id_of(row: Row) -> int:
+    return row.id
 
 
 def _columns(placement: Placement) -> tuple[int, int, bool, int, int, int, int]:

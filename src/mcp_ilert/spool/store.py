@@ -26,6 +26,7 @@ from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf_memory import MemoryShelf
 from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
+from mcp_ilert.spool.tail import Batch
 
 log = structlog.get_logger()
 
@@ -56,6 +57,9 @@ class Store(Protocol):
     def transact(self, work: Callable[[Engine], object]) -> None:
         """Do the work and commit it, synced; on any error nothing of it is kept in the engine."""
 
+    def append(self, batch: Batch) -> None:
+        """Commit a batch to the inbox, and nothing else."""
+
     def reopen(self) -> None:
         """After FailedError: open and check the file anew; raises StartError where it stays unusable."""
 
@@ -73,6 +77,9 @@ class MemoryStore:
         work(self.engine)
         self.engine.save()
         self.engine.committed()
+
+    def append(self, batch: Batch) -> None:
+        self.engine.append(batch)
 
     def reopen(self) -> None:
         """Nothing to open."""
@@ -157,12 +164,22 @@ class SqliteStore:
         return connection, engine
 
     def transact(self, work: Callable[[Engine], object]) -> None:
-        try:
+        with self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             work(self.engine)
             self.engine.save()
             self._connection.execute("COMMIT")
             self.engine.committed()
+
+    def append(self, batch: Batch) -> None:
+        with self._translated():
+            self.engine.append(batch)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Around a transaction: what goes wrong leaves the engine as it was before, and has our name."""
+        try:
+            yield
         except apsw.FullError as error:
             self._undo()
             raise FullError(str(error)) from error

@@ -8,40 +8,66 @@ transaction at once.
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import trio
 
 from mcp_ilert.clock import NowMs
-from mcp_ilert.errors import StartError, UnavailableError
+from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Counts, Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
+from mcp_ilert.spool.tail import Batch
 
 DIRECT_FOLD = 32
 """So many events, and no more, are folded in the transaction that accepts them."""
-FOLD_SLICE = 512
-LAG_EVENTS = 8_192
-"""Beyond so many events in the inbox, folding goes before accepting."""
+QUICK_FOLD = 512
+"""So many events that wait, and no more, are folded before a lease or a settlement."""
+LAG_EVENTS = 65_536
+LAG_BYTES = 16 * 1024 * 1024
+"""Beyond so much in the inbox, in events or bytes of their texts, folding goes before accepting."""
+FOLD_AFTER = 0.25
+"""So long, in seconds, nothing waits to be folded, however much else is to be done."""
+FOLD_IDLE = 0.005
+"""So long there is nothing else to be done before what waits is folded: the more at once, the less a lane costs."""
 MAX_JOBS = 4_096
+MAX_EVENTS = 16_384
+"""Of a batch; one offer may have more."""
 PRUNE_EVERY_MS = 10_000
 REST_SECONDS = 1.0
 """After a fault, until what is in the inbox is tried again by itself."""
 
 
 class Job:
-    """Work for one transaction, and the event that its waiter waits for."""
+    """Work for one transaction, or requests whose entries are to be accepted; and what came of it.
 
-    __slots__ = ("done", "entries", "error", "result", "work")
+    `over` is called in the Trio thread once there is a result, or an error, or an answer to each request.
+    """
+
+    __slots__ = ("answers", "error", "over", "puts", "result", "work")
 
     def __init__(
-        self, *, entries: Sequence[Entry] = (), work: Callable[[Engine], object] | None = None
+        self,
+        over: Callable[["Job"], None],
+        *,
+        puts: Sequence[Sequence[Entry]] = (),
+        work: Callable[[Engine], object] | None = None,
     ) -> None:
-        self.entries = entries
+        self.over = over
+        self.puts = puts
         self.work = work
         self.result: object = None
         self.error: Exception | None = None
-        self.done = trio.Event()
+        self.answers: list[McpIlertError | None] = [None] * len(puts)
+
+    def refuse(self, error: McpIlertError) -> None:
+        """Nothing of it was kept."""
+        self.error = error
+        self.answers = [answer or error for answer in self.answers]
+
+    def taken(self) -> Iterator[Sequence[Entry]]:
+        """The entries of the requests that nothing speaks against."""
+        return (entries for entries, answer in zip(self.puts, self.answers, strict=True) if answer is None)
 
 
 class News:
@@ -74,8 +100,30 @@ class Writer:
         """Whether the inbox holds something to be folded, or a digest has members to give back."""
         return bool(self._store.engine.tail) or self._store.engine.digests.busy
 
-    def run(self, jobs: list[Job]) -> News:
-        """Commit a batch; each job then has its result or its error."""
+    def run(self, jobs: list[Job]) -> Iterator[News]:
+        """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
+
+        Folding goes before accepting where too much waits, and takes turns with it where much does; leases and
+        settlements wait for neither.
+        """
+        works = [job for job in jobs if job.work is not None]
+        if works and len(works) < len(jobs) and self._lags(1):
+            yield self._batch(works)
+            jobs = [job for job in jobs if job.work is None]
+        while jobs and self._lags(1) and not works:
+            yield self._batch([])
+            if self.stalled:
+                break
+        yield self._batch(jobs)
+        if jobs and (self._lags(2) or self._store.engine.tail.age > FOLD_AFTER):
+            yield self._batch([])
+
+    def _lags(self, parts: int) -> bool:
+        """Whether more waits to be folded than the bound, or than one of so many parts of it."""
+        tail = self._store.engine.tail
+        return tail.events > LAG_EVENTS // parts or tail.bytes > LAG_BYTES // parts
+
+    def _batch(self, jobs: list[Job]) -> News:
         started = time.monotonic()
         fatal: StartError | None = None
         try:
@@ -83,18 +131,18 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
             fatal = error if isinstance(error, StartError) else StartError(f"spool.path: {error!r}")
             for job in jobs:
-                job.error = job.error or UnavailableError("the spool's disk fails")
+                if job.error is None:
+                    job.refuse(UnavailableError("the spool's disk fails"))
         engine = self._store.engine
         news = News(jobs, engine.counts(), engine.take_touched(), time.monotonic() - started)
         news.fatal = fatal
         return news
 
     def _run(self, jobs: list[Job]) -> None:
-        self._store.engine.history.muted = self._scarce()
+        scarce = self._scarce()
+        self._store.engine.history.muted = scarce
         try:
-            while self._store.engine.counts().inbox > LAG_EVENTS:
-                self._transact([])
-            jobs = self._admit(jobs)
+            self._admit(jobs, scarce=scarce)
             self._transact(jobs)
         except FullError:
             self._refuse(jobs, "the spool's disk is full")
@@ -114,32 +162,51 @@ class Writer:
         self.stalled = True
         for job in jobs:
             if job.work is None:
-                job.error = UnavailableError(why)
+                job.refuse(UnavailableError(why))
             else:
                 self._alone(job)
 
     def _alone(self, job: Job) -> None:
+        """Try it by itself; of several requests each by itself."""
+        if len(job.puts) > 1:
+            for i, entries in enumerate(job.puts):
+                if job.answers[i] is None:
+                    one = Job(job.over, puts=(entries,))
+                    self._alone(one)
+                    job.answers[i] = one.answers[0]
+            return
         try:
             self._transact([job])
         except FullError:
-            job.error = UnavailableError("the spool's disk is full")
+            job.refuse(UnavailableError("the spool's disk is full"))
         except FailedError as error:
             self._store.reopen()
-            job.error = UnavailableError(f"the spool's disk failed ({error})")
+            job.refuse(UnavailableError(f"the spool's disk failed ({error})"))
         except Exception as error:  # noqa: BLE001 - handed to the waiter
+            wrong = SpoolError(f"the spool failed to take events ({error!r})")
+            wrong.__cause__ = error
+            job.refuse(wrong)
             job.error = error
 
     def _transact(self, jobs: list[Job]) -> None:
-        entries = [e for job in jobs for e in job.entries]
+        now_ms = self._now_ms()
+        entries = [e for job in jobs for taken in job.taken() for e in taken]
+        batch = Batch(entries)
+        works = [job for job in jobs if job.work is not None]
+        engine = self._store.engine
+        direct = batch.events <= DIRECT_FOLD and not engine.tail
+        if batch.events and not (works or direct or batch.critical or engine.digests.busy):
+            self._store.append(batch)
+            self.stalled = False
+            return
         results: list[tuple[Job, object]] = []
 
         def work(engine: Engine) -> None:
-            now_ms = self._now_ms()
-            if engine.tail and (not entries or engine.counts().inbox > LAG_EVENTS // 2):
-                engine.fold(FOLD_SLICE, now_ms)
-            if entries:
-                self._accept(engine, entries, now_ms)
-            results.extend((job, job.work(engine)) for job in jobs if job.work is not None)
+            if batch.events:
+                engine.accept(entries, now_ms, fold=direct)
+            elif not works or engine.tail.events <= QUICK_FOLD:
+                engine.fold(now_ms)
+            results.extend((job, job.work(engine)) for job in works if job.work is not None)
             engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
 
@@ -147,14 +214,6 @@ class Writer:
         self.stalled = False
         for job, result in results:
             job.result = result
-
-    def _accept(self, engine: Engine, entries: list[Entry], now_ms: int) -> None:
-        few = len(entries) <= DIRECT_FOLD
-        critical = any(e.severity is Severity.CRITICAL for e in entries)
-        if critical and engine.tail:
-            while engine.tail:
-                engine.fold(FOLD_SLICE, now_ms)
-        engine.accept(entries, now_ms, fold=few or critical)
 
     def _prune(self, engine: Engine, now_ms: int) -> None:
         """Now and then, forget a slice of what is over; a clock that was set back only delays the next time."""
@@ -169,41 +228,35 @@ class Writer:
 
     # Admission ------------------------------------------------------------------------------------------------
 
-    def _admit(self, jobs: list[Job]) -> list[Job]:
-        """The jobs without those for which there is no room; all or nothing of each."""
-        if not any(job.entries for job in jobs):
-            return jobs
+    def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
+        """Refuse the requests for which there is no room; all or nothing of each."""
+        arriving = sum(len(entries) for job in jobs for entries in job.puts)
+        if not arriving:
+            return
         rules, counts = self._store.engine.rules, self._store.engine.counts()
-        if self._scarce():
-            return self._without(jobs, "the disk has less free room than spool.min_free_bytes")
-        arriving = sum(len(job.entries) for job in jobs)
-        if counts.lanes + counts.inbox + arriving <= rules.max_pending:
-            return jobs
-        while self._store.engine.tail:
-            self._transact([])
-        return self._admit_slowly(jobs, rules.max_pending)
+        if scarce:
+            why = "the disk has less free room than spool.min_free_bytes"
+            for job in jobs:
+                job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
+        elif counts.lanes + counts.inbox + arriving > rules.max_pending:
+            while self._store.engine.tail:
+                self._transact([])
+            self._admit_slowly(jobs, rules.max_pending)
 
-    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> list[Job]:
+    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
         """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
         engine = self._store.engine
         lanes = engine.counts().lanes
-        admitted = []
         for job in jobs:
-            adding = engine.adds_lanes(job.entries)
-            critical = all(e.severity is Severity.CRITICAL for e in adding)
-            limit = max_pending + max_pending // 10 if critical else max_pending
-            if adding and lanes + len(adding) > limit:
-                job.error = UnavailableError("the spool is full (spool.max_pending)", retry_after_seconds=30)
-            else:
-                lanes += len(adding)
-                admitted.append(job)
-        return admitted
-
-    def _without(self, jobs: list[Job], why: str) -> list[Job]:
-        for job in jobs:
-            if job.entries:
-                job.error = UnavailableError(why, retry_after_seconds=30)
-        return [job for job in jobs if not job.entries]
+            for i, entries in enumerate(job.puts):
+                adding = engine.adds_lanes(entries)
+                critical = all(e.severity is Severity.CRITICAL for e in adding)
+                limit = max_pending + max_pending // 10 if critical else max_pending
+                if adding and lanes + len(adding) > limit:
+                    full = "the spool is full (spool.max_pending)"
+                    job.answers[i] = UnavailableError(full, retry_after_seconds=30)
+                else:
+                    lanes += len(adding)
 
 
 class InlineRunner:
@@ -215,9 +268,11 @@ class InlineRunner:
 
     def submit(self, job: Job) -> None:
         """Run the job, and fold what it left."""
-        self._tell(self._writer.run([job]))
+        for news in self._writer.run([job]):
+            self._tell(news)
         while self._writer.busy and not self._writer.stalled:
-            self._tell(self._writer.run([]))
+            for news in self._writer.run([]):
+                self._tell(news)
 
     def left(self) -> Sequence[Job]:
         """Each is run at once."""
@@ -256,20 +311,28 @@ class ThreadRunner:
         going = True
         while going:
             jobs, going = self._take()
-            news = self._writer.run(jobs)
-            self._trio.run_sync_soon(self._tell, news)
-            if news.fatal is not None:
-                return
+            told: set[Job] = set()
+            for news in self._writer.run(jobs):
+                told.update(news.jobs)
+                if news.fatal is not None:
+                    for job in jobs:
+                        if job not in told:
+                            self._jobs.put(job)  # for `left`
+                self._trio.run_sync_soon(self._tell, news)
+                if news.fatal is not None:
+                    return
 
     def _take(self) -> tuple[list[Job], bool]:
-        """All that is queued; waits for the first where there is nothing to fold, or no room to fold it."""
+        """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
-        rest = REST_SECONDS if self._writer.busy else None
+        events = 0
+        rest = REST_SECONDS if self._writer.stalled else FOLD_IDLE
         try:
-            job = self._jobs.get(block=self._writer.stalled or rest is None, timeout=rest)
+            job = self._jobs.get(timeout=rest if self._writer.busy else None)
             while job is not None:
                 jobs.append(job)
-                if len(jobs) >= MAX_JOBS:
+                events += sum(map(len, job.puts))
+                if len(jobs) >= MAX_JOBS or events >= MAX_EVENTS:
                     return jobs, True
                 job = self._jobs.get_nowait()
         except queue.Empty:

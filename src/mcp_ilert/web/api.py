@@ -19,11 +19,11 @@ from mcp_ilert.console import shown
 from mcp_ilert.console.look import Look
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, Request, ResumeTarget
 from mcp_ilert.errors import McpIlertError, SpoolError, UnavailableError
+from mcp_ilert.problems import RequestError
 from mcp_ilert.spool.view import NEWEST
 from mcp_ilert.web.access import from_elsewhere
 from mcp_ilert.web.auth import Guard, Principal
 from mcp_ilert.web.base import BridgeRequest
-from mcp_ilert.web.problems import RequestError
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from mcp_ilert.mapping import glob_matcher
-from mcp_ilert.web.problems import RequestError
+from mcp_ilert.problems import RequestError
 
 _REALM: Final = 'Bearer realm="mcp-ilert"'
 Allows = Callable[[str], bool]
@@ -50,11 +50,14 @@ class Guard:
 
     def __init__(self, tokens: Sequence[TokenRules] = ()) -> None:
         self._known: list[tuple[bytes, Principal]] = []
+        self.version = 0
+        """Counts the calls of `use`."""
         self.use(tokens)
 
     def use(self, tokens: Sequence[TokenRules]) -> None:
         """Take these from the next request on (a reload)."""
         self._known = [(_digest(token.token.reveal()), _principal(token)) for token in tokens]
+        self.version += 1
 
     @property
     def on(self) -> bool:

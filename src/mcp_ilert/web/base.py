@@ -8,8 +8,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
+from mcp_ilert.problems import CONTENT_TYPE
 from mcp_ilert.web.body import BoundedBody
-from mcp_ilert.web.problems import CONTENT_TYPE, problem, response_of
+from mcp_ilert.web.problems import problem, response_of
 
 __all__ = ["BridgeRequest", "base_app", "use_limits"]
 

@@ -1,7 +1,7 @@
 """`POST /events`: one event, an array of them, or one a line."""
 
 from collections.abc import AsyncIterator
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 import msgspec
 import trio
@@ -10,12 +10,10 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from mcp_ilert.intake import Intake, Receipt
+from mcp_ilert.media import JSON, NDJSON, media_type
+from mcp_ilert.problems import RequestError
 from mcp_ilert.web.auth import Guard, Principal
 from mcp_ilert.web.base import BridgeRequest
-from mcp_ilert.web.problems import RequestError
-
-JSON: Final = "application/json"
-NDJSON: Final = "application/x-ndjson"
 
 
 class IngestMetrics(Protocol):
@@ -34,7 +32,7 @@ def add_events(app: QuartTrio, intake: Intake, guard: Guard, metrics: IngestMetr
     async def events() -> Response:
         door = "http2" if request.http_version == "2" else "http1"
         principal = _admit(guard, metrics, door)
-        kind = _content_type()
+        kind = media_type(request.headers.get("Content-Type"))
         _refuse_encodings()
         clock = _Clock()
         body = cast("BridgeRequest", request).body
@@ -83,19 +81,6 @@ def _admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:
     except RequestError:
         metrics.in_events.labels(door=door, result="unauthorized").inc()
         raise
-
-
-def _content_type() -> str:
-    kind = request.mimetype
-    if kind not in {JSON, NDJSON}:
-        given = f"got {kind[:80]}" if kind else "got none"
-        raise RequestError(
-            415, f"Content-Type: expected {JSON} or {NDJSON}, {given}", {"Accept": f"{JSON}, {NDJSON}"}
-        )
-    charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if charset not in {"utf-8", "utf8"}:
-        raise RequestError(415, f"Content-Type: expected charset utf-8, got {charset[:80]}")
-    return kind
 
 
 def _refuse_encodings() -> None:

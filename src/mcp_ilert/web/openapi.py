@@ -6,8 +6,8 @@ import msgspec
 
 from mcp_ilert.decode.native import EventIn
 from mcp_ilert.intake import Receipt
+from mcp_ilert.problems import CONTENT_TYPE, Problem
 from mcp_ilert.web.openapi_api import API_TYPES, api_paths
-from mcp_ilert.web.problems import CONTENT_TYPE, Problem
 
 _REF: Final = "#/components/schemas/{name}"
 PROBLEMS: Final[dict[int, str]] = {

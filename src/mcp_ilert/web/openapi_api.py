@@ -4,8 +4,8 @@ from typing import Any, Final
 
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, ResumeTarget
 from mcp_ilert.console.shown import Audited, LanePage, Life, SpoolStats
+from mcp_ilert.problems import CONTENT_TYPE
 from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, ROOT
-from mcp_ilert.web.problems import CONTENT_TYPE
 
 API_TYPES: Final = [
     SpoolStats,

@@ -10,9 +10,9 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from mcp_ilert.events import Counts
+from mcp_ilert.problems import RequestError
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.openapi import document
-from mcp_ilert.web.problems import RequestError
 
 Readiness = Callable[[], tuple[Sequence[str], Sequence[str]]]
 """Gives (reasons, notes): what keeps the bridge from accepting, and what an operator should know."""

@@ -1,0 +1,165 @@
+"""Folds what was accepted into lanes, by key: each lane is read once and written once, however much came for it.
+
+Runs of alerts, of which a storm is made, go in one step a lane; all else goes event by event.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Protocol
+
+from mcp_ilert._fast.folding import Run, run_of
+from mcp_ilert.events import DROP, Entry, Kind
+from mcp_ilert.spool.chronicle import Chronicle
+from mcp_ilert.spool.digest import ELIGIBLE, leaves_with
+from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.lane import Lane, Op, Remote, State, arrive, arrive_run
+from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
+
+CHUNK = 1_024
+"""Keys whose lanes are in memory at once."""
+Groups = Mapping[str, list[Entry]]
+Changed = tuple[Row | None, int, Lane]
+"""A lane as it was stored (None: not yet), its target, and the lane as it is now."""
+
+
+class Ledger(Protocol):
+    """What folding needs of the engine."""
+
+    shelf: Shelf
+    rules: Rules
+    history: Chronicle
+    digests: Digests
+    touched: set[int]
+
+    def target(self, name: str) -> TargetRow: ...
+    def name_of(self, target: int) -> str: ...
+    def add_to(self, term: str, events: int) -> None: ...
+    def begun(self, target: int) -> None: ...
+    def store_all(self, changed: Iterable[Changed], now_ms: int) -> None: ...
+
+
+class Folder:
+    """Folds for one engine, within its transaction."""
+
+    def __init__(self, engine: Ledger) -> None:
+        self._engine = engine
+
+    def fold(self, groups: Groups, now_ms: int) -> None:
+        """Fold the entries of each lower-cased key, in their order."""
+        keys = iter(groups)
+        while chunk := tuple(islice(keys, CHUNK)):
+            found = self._engine.shelf.find(chunk)
+            _Chunk(self._engine).fold(((key, groups[key]) for key in chunk), found, now_ms)
+
+
+class _Chunk:
+    """Some keys' lanes on their way."""
+
+    def __init__(self, engine: Ledger) -> None:
+        self._engine = engine
+        self._changed: list[Changed] = []
+        self._new: list[tuple[int, Lane, Placement]] = []
+        self._texts: list[Row] = []
+        """Lanes of which nothing has changed that an index knows."""
+        self._coalesced = 0
+        self._unknown_until = engine.shelf.assume_unknown_until()
+
+    def fold(
+        self, groups: Iterable[tuple[str, list[Entry]]], found: Mapping[str, Sequence[Row]], now_ms: int
+    ) -> None:
+        """Fold the groups into the lanes that were found, and store them."""
+        events = 0
+        for key, group in groups:
+            events += len(group)
+            rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
+            run = run_of(group)
+            if run is None or run[0] == DROP or not self._fold_run(group[0].key, run, rows):
+                self._changed += self._fold_key(rows, group, now_ms)
+        engine = self._engine
+        engine.add_to("pending", len(self._new) - events)
+        engine.add_to("coalesced", self._coalesced)
+        engine.shelf.add(self._new)
+        engine.shelf.save_texts(self._texts)
+        engine.store_all(self._changed, now_ms)
+
+    # A run of alerts ------------------------------------------------------------------------------------------
+
+    def _fold_run(self, key: str, run: Run, rows: Mapping[int, Row]) -> bool:
+        """Fold the run in one step, where that may be done."""
+        name, severity, count, first_ms, last_ms, payload = run
+        target = self._engine.target(name).id
+        op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
+        row = rows.get(target)
+        if row is None:
+            return self._begin(key, target, op)
+        folded = arrive_run(row.lane, op, self._engine.rules.dedupe_ms)
+        if folded is None:
+            return False
+        self._coalesced += folded.coalesced
+        before, after = row.lane.waiting, folded.lane.waiting
+        if before and before[0].severity == after[0].severity and before[0].first_ms == after[0].first_ms:
+            self._texts.append(Row(row.id, target, folded.lane))
+            if row.lane.flying is None:
+                self._engine.touched.add(target)
+        else:
+            self._changed.append((row, target, folded.lane))
+        return True
+
+    def _begin(self, key: str, target: int, op: Op) -> bool:
+        """A lane that was not there, which such a run makes ready."""
+        if op.first_ms < self._unknown_until:
+            return False
+        placement = Placement(State.READY, op.severity, False, op.first_ms, 0, 0, ELIGIBLE)
+        self._new.append((target, Lane(key, waiting=(op,), seq=op.seq), placement))
+        self._coalesced += op.count - 1
+        self._engine.begun(target)
+        return True
+
+    # Event by event -------------------------------------------------------------------------------------------
+
+    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
+        lanes = {target: row.lane for target, row in rows.items()}
+        for entry in group:
+            self._fold_entry(entry, lanes, now_ms)
+        for target, lane in lanes.items():
+            row = rows.get(target)
+            if row is None or row.lane is not lane:
+                yield row, target, lane
+
+    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
+        engine = self._engine
+        targets = self._targets_of(entry, lanes)
+        if not targets:
+            engine.add_to("dropped_by_route", 1)
+            return
+        engine.add_to("fanned_out", len(targets) - 1)
+        for target in targets:
+            lane = lanes.get(target) or self._new_lane(entry)
+            if lane.member:
+                lane = engine.digests.arrive(lane, entry, now_ms)
+                if not leaves_with(entry, engine.rules.digest_below):
+                    lanes[target] = lane
+                    continue
+            folded = arrive(
+                lane, entry, dedupe_ms=engine.rules.dedupe_ms, cancel_resolved=engine.rules.cancel_resolved
+            )
+            engine.add_to("coalesced", folded.coalesced)
+            engine.add_to("cancelled", folded.cancelled)
+            if folded.cancelled:
+                engine.history.cancelled(lane, engine.name_of(target), entry)
+            elif folded.lane is lane:
+                engine.history.repeated(lane, engine.name_of(target), entry)
+            lanes[target] = folded.lane
+
+    def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
+        """An alert goes where its route says; an accept or a resolve to every target that knows the key."""
+        if entry.kind is not Kind.ALERT:
+            known = [target for target, lane in lanes.items() if lane.concerns()]
+            if known:
+                return known
+        return [] if entry.target == DROP else [self._engine.target(entry.target).id]
+
+    def _new_lane(self, entry: Entry) -> Lane:
+        unknown = entry.accepted_ms < self._unknown_until
+        return Lane(entry.key, remote=Remote.UNKNOWN if unknown else Remote.NONE)

@@ -1,0 +1,103 @@
+"""What is accepted and not folded yet, as the writer has it in memory: slices of the inbox, by key, in order.
+
+Always true: of a key, the entries in an earlier slice came before those in a later one; and what was folded ahead of
+its turn is in no slice.
+"""
+
+import time
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+
+from mcp_ilert._fast.folding import group, sift
+from mcp_ilert.events import Entry
+
+SLICE_EVENTS = 16_384
+SLICE_KEYS = 6_144
+SLICE_BYTES = 8 * 1024 * 1024
+
+
+class Batch:
+    """Entries that are accepted together, without those that a route drops."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.events = len(entries)
+        """The dropped ones included."""
+        self.kept: list[Entry] = []
+        self.critical: set[str] = set()
+        """The lower-cased keys of critical entries."""
+        self.bytes = sift(entries, self.kept, self.critical)
+
+
+class Slice:
+    """Rows of the inbox that are folded together."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[str, list[Entry]] = {}
+        self.seq = 0
+        """The last row."""
+        self.events = 0
+        """Not folded yet."""
+        self.bytes = 0
+        self.since = time.monotonic()
+        self._rows: list[tuple[int, Sequence[Entry]]] = []
+
+    def full(self) -> bool:
+        """Whether the next row begins another slice."""
+        return len(self.by_key) >= SLICE_KEYS or self.events >= SLICE_EVENTS or self.bytes >= SLICE_BYTES
+
+    def append(self, seq: int, entries: Sequence[Entry], size: int) -> None:
+        """Add a row."""
+        self.seq = seq
+        self.events += len(entries)
+        self.bytes += size
+        self._rows.append((seq, entries))
+        group(entries, self.by_key)
+
+    def take(self, keys: Collection[str]) -> tuple[dict[str, list[Entry]], list[tuple[int, int]]]:
+        """The entries of these keys, which are in it no more; and how many of them each row has: (seq, events)."""
+        taken = {key: self.by_key.pop(key) for key in keys}
+        self.events -= sum(map(len, taken.values()))
+        counts = ((seq, sum(e.key.lower() in taken for e in entries)) for seq, entries in self._rows)
+        return taken, [(seq, events) for seq, events in counts if events]
+
+
+class Tail:
+    """The slices, oldest first."""
+
+    def __init__(self) -> None:
+        self._slices: deque[Slice] = deque()
+        self.events = 0
+        self.bytes = 0
+        """Of the texts in its rows, those that were folded ahead included."""
+
+    def __bool__(self) -> bool:
+        return bool(self._slices)
+
+    @property
+    def age(self) -> float:
+        """For how long the oldest slice has been waiting, in seconds."""
+        return time.monotonic() - self._slices[0].since if self._slices else 0.0
+
+    def append(self, seq: int, entries: Sequence[Entry], size: int) -> None:
+        """Add a row of the inbox, whose texts have so many bytes."""
+        if not self._slices or self._slices[-1].full():
+            self._slices.append(Slice())
+        self._slices[-1].append(seq, entries, size)
+        self.events += len(entries)
+        self.bytes += size
+
+    def pop(self) -> Slice:
+        """The oldest slice, which is in it no more."""
+        oldest = self._slices.popleft()
+        self.events -= oldest.events
+        self.bytes -= oldest.bytes
+        return oldest
+
+    def take(self, keys: Collection[str]) -> Iterator[tuple[dict[str, list[Entry]], list[tuple[int, int]]]]:
+        """Of each slice that has some of these keys: their entries, and how many each row has."""
+        for one in self._slices:
+            found = [key for key in keys if key in one.by_key]
+            if found:
+                taken, rows = one.take(found)
+                self.events -= sum(events for _, events in rows)
+                yield taken, rows

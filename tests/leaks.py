@@ -1,0 +1,32 @@
+"""Whether code written in Cython lets go of what it took."""
+
+import gc
+import resource
+import sys
+from collections.abc import Callable
+
+WARM = 200
+"""Turns after which caches are as large as they get."""
+NOISE = 50
+"""Blocks that may come and go by themselves."""
+
+
+def blocks_leaked(step: Callable[[], object], times: int = 5_000) -> int:
+    """Blocks of Python's allocator that so many steps leave behind, a few of noise aside."""
+    for _ in range(WARM):
+        step()
+    gc.collect()
+    before = sys.getallocatedblocks()
+    for _ in range(times):
+        step()
+    gc.collect()
+    return max(0, sys.getallocatedblocks() - before - NOISE)
+
+
+def kilobytes_grown(step: Callable[[], object], times: int) -> int:
+    """By how much so many steps raise the most memory that this process has ever had."""
+    step()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for _ in range(times):
+        step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
