@@ -14,7 +14,7 @@ import trio
 
 from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Delivery, Done, Kind, Settlement
+from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.port import Rules, Want
@@ -395,6 +395,21 @@ async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: 
         assert told["pid"] == os.getpid()
     async with opened("thread", tmp_path, RULES, Clock()):
         pass
+
+
+def test_what_critical_events_bring_forward_again_and_again_is_counted_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    burning = entry("A", "k", severity=Severity.CRITICAL, text="burning")
+    for new in ([entry("A", "other")], [entry("A", "k")], [burning], [entry("A", "k")], [burning]):
+        store.transact(lambda e, new=new: e.accept(new, T0, fold=False))
+        with SpoolView(tmp_path / "spool.db") as view:
+            assert view.audit().error == 0
+        assert store.engine.counts().error() == 0
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
 
 
 def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
