@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from errno import ENOSPC
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -17,6 +18,7 @@ from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
@@ -73,6 +75,8 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
     with pytest.raises(SpoolError, match="is of version 99; this mcp-ilert knows"):
         async with opened("thread", tmp_path, RULES, Clock()):
             pass
+    with pytest.raises(SpoolError, match=r"is of version 99.*: use the newer mcp-ilert"):
+        SpoolView(tmp_path / "spool.db")
 
 
 NEWER_THAN_1 = (
@@ -292,7 +296,7 @@ async def test_a_disk_that_fills_up_while_the_inbox_lags_is_a_503_and_no_end(
             disk.judge = lambda op, _: ENOSPC if op == "write" and disk.syncs > synced else None
             await spool.put([entry("A", f"k{i}") for i in range(40)])
             assert spool.counts().inbox == 40
-            with pytest.raises(UnavailableError, match="full"):
+            with pytest.raises(UnavailableError, match="disk"):
                 await spool.put([entry("A", "refused")])
             disk.judge = lambda _op, _name: None
             await spool.put([entry("A", "last")])
@@ -350,6 +354,7 @@ import trio
 from mcp_ilert.events import Entry, Kind, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 
 async def client(spool, name):
@@ -401,7 +406,7 @@ def test_what_critical_events_bring_forward_again_and_again_is_counted_once(tmp_
     store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
     burning = entry("A", "k", severity=Severity.CRITICAL, text="burning")
     for new in ([entry("A", "other")], [entry("A", "k")], [burning], [entry("A", "k")], [burning]):
-        store.transact(lambda e, new=new: e.accept(new, T0, fold=False))
+        store.transact(partial(Engine.accept, entries=new, now_ms=T0, fold=False))
         with SpoolView(tmp_path / "spool.db") as view:
             assert view.audit().error == 0
         assert store.engine.counts().error() == 0
@@ -428,3 +433,33 @@ def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> Non
     assert kept(RULES.dedupe_ms) == {"open"}
     assert kept(RULES.remember_open_ms) == set()
     store.close()
+
+
+async def test_a_flood_that_cannot_be_folded_is_refused_and_taken_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 100)
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", f"k{i}") for i in range(200)])
+            disk.full = True
+            for _ in range(3):
+                with pytest.raises(UnavailableError):
+                    await spool.put([entry("A", "late")])
+            disk.full = False
+            await spool.put([entry("A", f"n{i}") for i in range(200)])
+            while spool.counts().inbox:
+                await spool.records()
+            assert (spool.counts().lanes, spool.counts().error()) == (400, 0)
+
+
+async def test_what_is_held_back_by_a_flood_is_committed_before_the_spool_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 10)
+    told: list[object] = []
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        for first in range(0, 3_000, 100):
+            spool.offer([[entry("A", f"k{first + i}") for i in range(100)]], told.append)
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert (view.counts().accepted, view.audit().error) == (3_000, 0)

@@ -86,6 +86,10 @@ class Tail:
         """For how long the oldest slice has been waiting, in seconds."""
         return time.monotonic() - self._slices[0].since if self._slices else 0.0
 
+    def targets(self) -> set[str]:
+        """The targets that its entries name."""
+        return {entry.target for one in self._slices for group in one.by_key.values() for entry in group}
+
     def append(self, seq: int, entries: Sequence[Entry], size: int) -> None:
         """Add a row of the inbox, whose texts have so many bytes."""
         if not self._slices or self._slices[-1].full():

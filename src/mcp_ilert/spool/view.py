@@ -13,6 +13,7 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.digests import members
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import DECODE, Note
 from mcp_ilert.spool.lane import Lane, Op, State
@@ -129,11 +130,9 @@ class SpoolView:
             version = int(self._connection.pragma("user_version"))
         except apsw.Error as error:
             raise SpoolError(f"spool: {path} cannot be read ({error})") from error
-        if version != len(migrations()):
-            raise SpoolError(
-                f"spool: {path} is of version {version}; this mcp-ilert knows {len(migrations())}: "
-                "start the bridge once to migrate an older one"
-            )
+        if version != (known := len(migrations())):
+            mend = "start the bridge once to migrate it" if version < known else "use the newer mcp-ilert"
+            raise SpoolError(f"spool: {path} is of version {version}; this mcp-ilert knows {known}: {mend}")
         self._shelf = SqliteShelf(self._connection)
         self._names = {t.id: t.name for t in self._shelf.targets()}
 
@@ -153,7 +152,7 @@ class SpoolView:
         """The counters of the last commit."""
         counts = self._shelf.ledger()
         inbox = self._connection.execute(self._sql["inbox_events"]).get
-        return msgspec.structs.replace(counts, inbox=inbox)
+        return msgspec.structs.replace(counts, inbox=inbox, members=members(self._shelf))
 
     def stats(self) -> Stats:
         """Counters, targets, ages and size, of one moment."""
