@@ -42,7 +42,11 @@ BRIDGE, BARE, STORED, GO, CEILING, UNSTORED = (
     "nghttpd",
     "bridge, no disk",
 )
-ROOM: rig.Changes = {"spool": {"max_pending": 100_000_000, "min_free_bytes": 0}}
+ROOM: rig.Changes = {
+    "spool": {"max_pending": 100_000_000, "min_free_bytes": 0},
+    "delivery": {"storm": {"digest_below": "low"}},
+}
+"""Nothing is refused, and no digest is gathered meanwhile: that is work of a storm, not of accepting."""
 COMPARED = (BARE, STORED, GO, CEILING)
 
 
