@@ -71,6 +71,7 @@ class Bridge:
         self.events = EventsDoor(self.intake, self.guard, self.metrics)
         self.port = 0
         self.tcp_port = 0
+        self.secure = False
         self.server: Server
 
     def count(self, door: str, result: str) -> float:
@@ -102,6 +103,7 @@ async def open_bridge(
         sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
+    bridge.secure = tls is not None
     bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines, fast=fast)
     bridge.port = bridge.server.addresses[0][1]
     bridge.tcp_port = lines[0].getsockname()[1]
@@ -164,12 +166,24 @@ def client_tls() -> ssl.SSLContext:
     return context
 
 
+def secured(bridge: Bridge, stream: trio.SocketStream) -> trio.abc.Stream:
+    """The stream as a client of this bridge uses it; TLS shakes hands when it is first used."""
+    if not bridge.secure:
+        return stream
+    return trio.SSLStream(stream, client_tls(), server_hostname="127.0.0.1", https_compatible=True)
+
+
 DOORS = tuple(
-    Door(f"{label}-{carry}", http2=label == "http2", label=label, carry=carry, secure=carry == "stream")
+    Door(name, http2=label == "http2", label=label, carry=carry, secure=secure)
     for label in ("http1", "http2")
-    for carry in CARRIES
+    for name, carry, secure in (
+        (f"{label}-reactor", "reactor", False),
+        (f"{label}-reactor-tls", "reactor", True),
+        (f"{label}-stream", "stream", True),
+        (f"{label}-hypercorn", "hypercorn", False),
+    )
 )
-"""Each protocol over each way of carrying it: plain and compiled, TLS, and the app's own path."""
+"""Each protocol over each way of carrying it: both pumps, with TLS and without, and the app's own path."""
 
 
 class Client:
