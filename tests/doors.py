@@ -159,9 +159,9 @@ def server_tls() -> ssl.SSLContext:
     return context
 
 
-@cache
 def client_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    """A new one each time, for httpx writes into it which protocols it offers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
     return context
 

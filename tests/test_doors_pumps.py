@@ -192,7 +192,11 @@ async def test_a_connection_that_was_handed_over_keeps_its_place(open_bridge):
             await first.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
             assert (await first.answer())[0] == 200
             async with connect(bridge) as second:
-                assert (await second.answer())[0] == 503
+                if bridge.secure:  # to be told, it would need a handshake
+                    with contextlib.suppress(trio.BrokenResourceError):
+                        assert await second.is_closed()
+                else:
+                    assert (await second.answer())[0] == 503
         with trio.fail_after(20):
             while True:
                 async with connect(bridge) as third:
@@ -321,6 +325,7 @@ async def test_deadlines_count_from_the_last_request_and_from_a_heads_first_byte
             mock_clock.jump(2)
             assert await wire.is_closed()
         async with connect(bridge) as wire:
+            await wire.send(b"")  # a handshake, where there is TLS
             await settled()
             mock_clock.jump(74)
             await wire.send(post()[:-5])
@@ -332,6 +337,7 @@ async def test_deadlines_count_from_the_last_request_and_from_a_heads_first_byte
             assert (await wire.answer())[0] == 408
             assert await wire.is_closed()
         async with connect(bridge) as wire:
+            await wire.send(b"")  # a handshake, where there is TLS
             await settled()
             mock_clock.jump(76)
             assert await wire.is_closed()
