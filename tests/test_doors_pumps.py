@@ -219,7 +219,9 @@ async def test_what_the_app_streams_arrives_as_it_is_sent(bridge, http2):
 
         return parts(), {"Content-Type": "text/event-stream"}
 
-    async with doors.Client(bridge.port, http2=http2, verify=doors.client_tls() if bridge.secure else None) as client:
+    async with doors.Client(
+        bridge.port, http2=http2, verify=doors.client_tls() if bridge.secure else None
+    ) as client:
         async with client._client.stream("GET", "/stream") as answer:
             came = b""
             async for part in answer.aiter_bytes():

@@ -228,9 +228,7 @@ class Server:
         sock.setblocking(False)
         connections.start_soon(self._serve_handed, sock, unread, address, tls)
 
-    async def _serve_handed(
-        self, sock: socket.socket, unread: bytes, address: str, tls: Tls | None
-    ) -> None:
+    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str, tls: Tls | None) -> None:
         try:
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
             await self._carry_on(stream if tls is None else TlsStream(stream, tls), unread)
