@@ -173,15 +173,16 @@ def secured(bridge: Bridge, stream: trio.SocketStream) -> trio.abc.Stream:
     return trio.SSLStream(stream, client_tls(), server_hostname="127.0.0.1", https_compatible=True)
 
 
+WAYS: tuple[tuple[str, Carry, bool], ...] = (
+    ("reactor", "reactor", False),
+    ("reactor-tls", "reactor", True),
+    ("stream-tls", "stream", True),
+    ("hypercorn", "hypercorn", False),
+)
 DOORS = tuple(
-    Door(name, http2=label == "http2", label=label, carry=carry, secure=secure)
+    Door(f"{label}-{name}", http2=label == "http2", label=label, carry=carry, secure=secure)
     for label in ("http1", "http2")
-    for name, carry, secure in (
-        (f"{label}-reactor", "reactor", False),
-        (f"{label}-reactor-tls", "reactor", True),
-        (f"{label}-stream", "stream", True),
-        (f"{label}-hypercorn", "hypercorn", False),
-    )
+    for name, carry, secure in WAYS
 )
 """Each protocol over each way of carrying it: both pumps, with TLS and without, and the app's own path."""
 

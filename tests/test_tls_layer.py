@@ -162,7 +162,7 @@ def test_the_protocol_is_the_first_of_ours_that_the_client_offers(
 
 def test_who_is_not_admitted_is_not_heard(make: Any) -> None:
     asked: list[ssl.SSLObject] = []
-    layer, peer = make(lambda found: asked.append(found)), Peer()
+    layer, peer = make(asked.append), Peer()
     peer.shake()
     layer.receive(peer.output())
     peer._incoming.write(layer.output())

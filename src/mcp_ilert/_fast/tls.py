@@ -6,6 +6,7 @@ keeps little. Records are read until nothing is left, and no further: an excepti
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 SLICE = 16_384
 """Of a record, at most; more is not put into a buffer at once, for it never shrinks."""
@@ -76,10 +77,8 @@ class Tls:
         """What is to be sent to say that we say no more, once."""
         if self.established and not self._closed:
             self._closed = True
-            try:
+            with suppress(ssl.SSLError):  # the client's own is not waited for
                 self._ssl.unwrap()
-            except ssl.SSLError:
-                pass  # the client's own is not waited for
         return self._outgoing.read()
 
     def _take(self) -> bytes:

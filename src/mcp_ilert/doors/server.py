@@ -1,6 +1,7 @@
 """Serves an app on sockets until it is told to stop: bounded connections, then a graceful end.
 
-Three ways carry a connection: the reactor (where it is compiled), the stream pump (elsewhere), and Hypercorn's protocols (`Connection`) for all that is not for sessions, which the first two hand over.
+Three ways carry a connection: the reactor (where it is compiled), the stream pump (elsewhere), and Hypercorn's
+protocols (`Connection`) for all that is not for sessions, which the first two hand over.
 """
 
 import socket
