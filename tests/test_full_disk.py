@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,9 @@ def free(folder: Path) -> int:
 def fill(folder: Path, leave: int) -> Path:
     """Somebody else's file takes the room."""
     ballast = folder / "ballast"
-    ballast.write_bytes(bytes(max(0, free(folder) - leave)))
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):  # the spool takes of it at the same time
+        while free(folder) > leave:
+            file.write(bytes(min(65_536, free(folder) - leave)))
     return ballast
 
 

@@ -99,6 +99,7 @@ class SqliteStore:
         self._now_ms = now_ms
         self._doubtful = False
         """The last failure was that something stored makes no sense."""
+        self._doubts = 0
         with _start_errors(path):
             self._connection, self.engine = self._open(rules)
 
@@ -235,6 +236,9 @@ class SqliteStore:
         if verdict == "ok" and self._doubtful:
             (verdict,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone() or ("no answer",)
             SqliteShelf(self._connection).read_all()
+            self._doubts += 1
+            if self._doubts > 1:  # a check that finds nothing helps nobody twice
+                raise apsw.CorruptError("what is stored made no sense again")
         self._doubtful = False
         if verdict != "ok":
             raise apsw.CorruptError(str(verdict))
