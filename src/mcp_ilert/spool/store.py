@@ -24,6 +24,7 @@ from mcp_ilert.spool.damage import (
 )
 from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
 from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
 from mcp_ilert.spool.tail import Batch
@@ -133,7 +134,7 @@ class SqliteStore:
         return self._now_ms() + rules.remember_open_ms
 
     def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
-        """Keep a log that could not be read to its end, before it is written over; keys then count as unknown."""
+        """Keep a log that cannot be read to its end, before it is written over; until when keys then are unknown."""
         frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         commits = unread_commits(self._path, max(0, frames))
         if not commits:
@@ -145,7 +146,7 @@ class SqliteStore:
             kept_as=keep_log(self._path, self._now_ms()),
             what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
         )
-        return self._now_ms() + rules.remember_open_ms
+        return self._now_ms() + rules.remember_open_ms if commits > 1 else 0
 
     def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -251,19 +252,7 @@ class SqliteStore:
         ) from error
 
     def free_bytes(self) -> int:
-        try:
-            stat = os.statvfs(self._path.parent)
-        except OSError:
-            return 0  # who cannot even say has no room for events
-        room = stat.f_bavail * stat.f_frsize
-        return room if room >= self.engine.rules.min_free_bytes else room + self._unused_bytes()
-
-    def _unused_bytes(self) -> int:
-        """What the file has and does not use: after an outage it keeps its size, and takes new events into it."""
-        try:
-            return int(self._connection.pragma("freelist_count")) * int(self._connection.pragma("page_size"))
-        except apsw.Error:
-            return 0
+        return free_bytes(self._path, self.engine.rules.min_free_bytes)
 
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
