@@ -252,7 +252,13 @@ class SqliteStore:
         ) from error
 
     def free_bytes(self) -> int:
-        return free_bytes(self._path, self.engine.rules.min_free_bytes)
+        enough = self.engine.rules.min_free_bytes
+        room = free_bytes(self._path, enough)
+        if room < enough:  # what deliveries have freed may stand in the log alone
+            with suppress(apsw.Error):
+                self._connection.wal_checkpoint()
+            room = free_bytes(self._path, enough)
+        return room
 
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
