@@ -117,7 +117,7 @@ def test_the_bridge_starts_and_nothing_is_deleted(sound: Path, tmp_path: Path, s
         life.ask(use)
         life.end()
         life.start()
-        if set_aside(tmp_path):
+        if any(not file.name.endswith("-wal") for file in set_aside(tmp_path)):
             life.ask(resolves_are_sent)
         life.end()
         assert life.error is None
