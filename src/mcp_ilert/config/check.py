@@ -11,6 +11,7 @@ from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
 from mcp_ilert.config.model import RouteSettings, Settings
 from mcp_ilert.config.secret import Secret
 from mcp_ilert.config.show import show
+from mcp_ilert.config.webhooks import signing_faults, webhook_faults
 
 CONTAINER_PATIENCE_SECONDS = 10
 SHORT_TOKEN = 16
@@ -35,6 +36,8 @@ def faults(settings: Settings) -> Iterator[Fault]:
     yield from _keys(settings)
     yield from _severities(settings)
     yield from _tokens(settings)
+    yield from (Fault(paths, line) for paths, line in webhook_faults(settings.webhooks))
+    yield from (Fault(paths, line) for paths, line in signing_faults(settings.auth.webhook_secrets))
     yield from _routes(settings)
     yield from _numbers(settings)
     yield from _ports(settings)
@@ -254,6 +257,7 @@ def watched_files(settings: Settings) -> tuple[Path, ...]:
     named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file]
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]
+    named += [webhook.hmac_secret_file for webhook in settings.webhooks.values()]
     return tuple(dict.fromkeys(Path(name) for name in named if name))
 
 
