@@ -15,6 +15,7 @@ from mcp_ilert.errors import MalformedError, TooLargeError
 from mcp_ilert.intake import Limits
 from mcp_ilert.problems import RequestError
 from mcp_ilert.web.encodings import MOST_PARTS, PIECE, encoding_of, inflated, zstd
+from mcp_ilert.web.receiving import INFLATING, Receiver
 
 LIMIT = 1_000_000
 PACK: dict[str, Callable[..., bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}
@@ -99,6 +100,17 @@ def test_other_encodings_and_several_are_refused(named):
     with pytest.raises(RequestError) as refused:
         encoding_of(named)
     assert (refused.value.status, refused.value.headers) == (415, {"Accept-Encoding": "gzip, zstd"})
+
+
+async def test_what_is_left_before_its_end_gives_its_place_back():
+    receiver = Receiver()
+    for _ in range(3 * INFLATING):
+        async with contextlib.aclosing(
+            receiver.decoded(gzip.compress(bytes(LIMIT)), "gzip", LIMIT)
+        ) as pieces:
+            async for _piece in pieces:
+                break
+    assert receiver.inflating.borrowed_tokens == 0
 
 
 # At the doors ----------------------------------------------------------------------------------------------------

@@ -176,6 +176,11 @@ def test_what_all_alerts_have_in_common_is_bounded_and_what_is_left_out_is_named
     assert extra(event)["truncatedAlerts"] == 3
 
 
+def test_more_alerts_than_a_body_may_hold_are_refused_as_a_whole():
+    with pytest.raises(TooLargeError, match="at most 10000 alerts, got 10001"):
+        made("alertmanager", {"alerts": [0] * 10_001})
+
+
 # Presets ----------------------------------------------------------------------------------------------------------
 
 

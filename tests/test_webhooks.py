@@ -16,11 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doors import CARRIES, Bridge, Client, open_bridge
+from mcp_ilert import config
 from mcp_ilert.config import Auth, Settings, Token, Webhook
 from mcp_ilert.config.secret import Secret
+from mcp_ilert.control import PauseTarget, ResumeTarget
 from mcp_ilert.decode.native import MARK
 from mcp_ilert.events import Kind, Severity
 from mcp_ilert.intake import Limits, Receipt
+from mcp_ilert.sandbox import INTEGRATION_KEY, Options, SandboxIlert
+from mcp_ilert.sandbox import Limits as Limited
+from mcp_ilert.sandbox.server import open_sandbox
+from mcp_ilert.service import open_service
 from mcp_ilert.web import confirm as confirming
 from mcp_ilert.web import signatures
 from mcp_ilert.web.replays import Replays
@@ -398,6 +404,46 @@ async def test_confirming_is_one_get_that_follows_no_redirect(monkeypatch):
         await confirming.confirm("https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription") == 302
     )
     assert len(seen) == 1
+
+
+# To iLert ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_word_of_severity_reaches_ilert_and_what_the_console_shows_is_json(tmp_path):
+    core = SandboxIlert(Options(limits=Limited(integration_key=None, ip=None)))
+    async with open_sandbox(core) as sandbox:
+        here = Settings(
+            listen=config.Listen(address="127.0.0.1", port=0),
+            ilert=config.Ilert(api_url=sandbox.url, webhook_key=Secret(INTEGRATION_KEY)),
+            routes=(
+                config.RouteSettings(
+                    name="pages", match=config.Match(severity=("critical",)), labels={"by": "page"}
+                ),
+            ),
+            spool=config.SpoolSettings(path=str(tmp_path / "spool.db")),
+            metrics=config.MetricsSettings(enabled=False),
+        )
+        async with (
+            open_service(here) as service,
+            httpx.AsyncClient(base_url=service.url, trust_env=False) as client,
+        ):
+            await service.handle(PauseTarget("default"))
+            first = raw("alertmanager")
+            assert (
+                await client.post("/webhooks/alertmanager", content=first, headers=JSON)
+            ).status_code == 202
+            lanes = (await client.get("/api/v1/lanes")).json()["lanes"]
+            assert lanes[0]["waiting"][0]["event"]["severity"] == "page"
+            why = (await client.get("/api/v1/why?key=c6eadffa33fcdf37")).text
+            assert "routes[0]" in why
+            await service.handle(ResumeTarget("default"))
+            with trio.fail_after(20):
+                while not (sent := [json.loads(r.body) for r in core.events() if r.status == 202]):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+    (event,) = [one for one in sent if one["alertKey"] == "c6eadffa33fcdf37"]
+    assert (event["priority"], event["severity"], event["labels"]["by"]) == ("HIGH", 1, "page")
+    assert event["customDetails"]["truncatedAlerts"] == 3
+    assert "severity" not in event["customDetails"]
 
 
 # Whatever comes ---------------------------------------------------------------------------------------------------

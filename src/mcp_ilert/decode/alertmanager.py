@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from mcp_ilert.decode.converted import event_text
+from mcp_ilert.decode.converted import MOST_EVENTS, event_text
 from mcp_ilert.decode.native import is_timestamp, malformed
 from mcp_ilert.decode.text import check_text, refuse_nul
-from mcp_ilert.errors import InvalidEventError
+from mcp_ilert.errors import InvalidEventError, TooLargeError
 from mcp_ilert.events import Status
 
 Fields = dict[str, msgspec.Raw]
@@ -116,6 +116,8 @@ def _alerts(frame: Fields) -> list[msgspec.Raw]:
         raise InvalidEventError("$.alerts: expected an array of alerts") from None
     if not found:
         raise InvalidEventError("$.alerts: expected at least one alert")
+    if len(found) > MOST_EVENTS:
+        raise TooLargeError(f"$.alerts: expected at most {MOST_EVENTS} alerts, got {len(found)}")
     return found
 
 

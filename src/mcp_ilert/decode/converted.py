@@ -14,6 +14,8 @@ import msgspec
 from mcp_ilert.decode.native import KNOWN, MARK, MAX_LABELS, MAX_LINKS, MAX_TAGS
 from mcp_ilert.events import Status
 
+MOST_EVENTS: Final = 10_000
+"""Of one body."""
 MOST_ID: Final = 255
 MOST_SOURCE: Final = 255
 MOST_SUMMARY: Final = 1_024

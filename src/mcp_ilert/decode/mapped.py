@@ -14,7 +14,7 @@ from jmespath.visitor import TreeInterpreter
 
 from mcp_ilert.config import parse_expression
 from mcp_ilert.decode import values
-from mcp_ilert.decode.converted import event_text
+from mcp_ilert.decode.converted import MOST_EVENTS, event_text
 from mcp_ilert.decode.native import malformed
 from mcp_ilert.decode.text import check_text, refuse_nul
 from mcp_ilert.errors import InvalidEventError, MalformedError, TooLargeError
@@ -25,7 +25,6 @@ STEPS_EVENT: Final = 20_000
 """Of one event's expressions together."""
 STEPS_BODY: Final = 500_000
 """Of all together."""
-MOST_EVENTS: Final = 10_000
 
 Open = Callable[[bytes], Any]
 """From a body to what expressions are evaluated on."""

@@ -1,5 +1,7 @@
 """`POST /events`: one event, an array of them, or one a line."""
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Protocol
 
 import msgspec
@@ -36,15 +38,23 @@ def add_events(app: QuartTrio, intake: Intake, guard: Guard, metrics: IngestMetr
         encoding = encoding_of(request.headers.getlist("Content-Encoding"))
         clock = Clock()
         parts = clock.read(receiver.parts())
-        if encoding is not None:
-            parts = receiver.decoded(b"".join([part async for part in parts]), encoding)
-        if kind == NDJSON:
-            receipt = await intake.accept_lines(parts, door=door, allows=principal.allows)
+        if encoding is None:
+            receipt = await _taken(intake, parts, kind, door, principal)
         else:
-            whole = b"".join([part async for part in parts])
-            receipt = await intake.accept_body(whole, door=door, allows=principal.allows)
+            sent = b"".join([part async for part in parts])
+            async with aclosing(receiver.decoded(sent, encoding, intake.limits.max_body_bytes)) as plain:
+                receipt = await _taken(intake, plain, kind, door, principal)
         metrics.ingest_latency.observe(clock.elapsed())
         return accepted(receipt)
+
+
+async def _taken(
+    intake: Intake, parts: AsyncIterator[bytes], kind: str, door: str, principal: Principal
+) -> Receipt:
+    if kind == NDJSON:
+        return await intake.accept_lines(parts, door=door, allows=principal.allows)
+    whole = b"".join([part async for part in parts])
+    return await intake.accept_body(whole, door=door, allows=principal.allows)
 
 
 def admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:

@@ -1,6 +1,7 @@
 """A request's body as the doors of the app take it: within a deadline, and inflated within its limit."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final, cast
 
 import trio
@@ -18,7 +19,7 @@ class Receiver:
     """Reads the bodies of one app's requests."""
 
     def __init__(self) -> None:
-        self._inflating = trio.CapacityLimiter(INFLATING)
+        self.inflating = trio.CapacityLimiter(INFLATING)
 
     async def whole(self) -> bytes:
         """The body as it was sent. Raises RequestError (408), TooLargeError."""
@@ -29,19 +30,22 @@ class Receiver:
         deadline = trio.current_time() + (request.body_timeout or 0)
         return _within(cast("BridgeRequest", request).body.parts(), deadline)
 
-    async def decoded(self, body: bytes, encoding: str) -> AsyncIterator[bytes]:
-        """What the body says, in pieces; others run between them. Raises MalformedError, TooLargeError."""
-        limit = request.max_content_length or 0
-        async with self._inflating:
+    async def decoded(self, body: bytes, encoding: str, limit: int) -> AsyncGenerator[bytes, None]:
+        """What the body says, in pieces; others run between them. Raises MalformedError, TooLargeError.
+
+        Close it where it may be left before its end (`contextlib.aclosing`): it holds one of few places.
+        """
+        async with self.inflating:
             for piece in inflated(body, encoding, limit):
                 yield piece
                 await trio.lowlevel.checkpoint()
 
-    async def plain(self, body: bytes, encoding: str | None) -> bytes:
+    async def plain(self, body: bytes, encoding: str | None, limit: int) -> bytes:
         """The whole of what the body says."""
         if encoding is None:
             return body
-        return b"".join([piece async for piece in self.decoded(body, encoding)])
+        async with aclosing(self.decoded(body, encoding, limit)) as pieces:
+            return b"".join([piece async for piece in pieces])
 
 
 class Clock:

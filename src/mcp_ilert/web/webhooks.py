@@ -81,7 +81,7 @@ def add_webhooks(
         else:
             with _counted(metrics):
                 admission = webhooks.gate.verify(headers, sent, time.time(), name=name, preset=spoken.preset)
-        body = await receiver.plain(sent, encoding)
+        body = await receiver.plain(sent, encoding, intake.limits.max_body_bytes)
         take = partial(_take, intake, spoken, body, admission)
         if spoken.preset.sns:
             take = partial(_take_sns, take, webhooks.confirms(name), name, body, confirm)
