@@ -214,6 +214,23 @@ async def test_what_waits_follows_the_routes_of_a_reload(tmp_path: Path, sandbox
     assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
 
 
+async def test_a_dead_letter_of_a_target_that_is_gone_is_replayed_where_the_routes_send_it_now(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    sandbox.core.set_faults(Fault(kind="status", status=400, integration_key=OTHER_KEY), now=sandbox.now())
+    route = config.RouteSettings(
+        name="gone", match=config.Match(source="probe-*"), webhook_key=Secret(OTHER_KEY)
+    )
+    retries = config.Retries(base_interval_seconds=0.01)
+    async with world(settings_for(tmp_path, sandbox.url, routes=(route,), retries=retries)) as w:
+        await w.post("a")
+        await until(lambda: w.service.counts().dead == 1)
+        await w.reload(routes=())
+        await w.service.handle(ReplayDead(("a",)))
+        await until(lambda: w.service.counts().delivered == 1)
+    assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
+
+
 async def test_a_reload_mends_a_refused_key(tmp_path: Path, sandbox: SandboxServer) -> None:
     wrong = config.Ilert(api_url=sandbox.url, webhook_key=Secret("wrong"))
     async with world(settings_for(tmp_path, sandbox.url, ilert=wrong)) as w:
@@ -261,6 +278,25 @@ async def test_a_reload_turns_tls_on(tmp_path: Path, sandbox: SandboxServer) -> 
         async with httpx.AsyncClient(verify=context, trust_env=False) as client:
             url = w.service.url.replace("http:", "https:")
             assert (await client.post(f"{url}/events", json=event("a"))).status_code == 202
+
+
+async def test_lines_come_in_at_a_port_of_their_own(tmp_path: Path, sandbox: SandboxServer) -> None:
+    listen = config.Listen(address="127.0.0.1", port=0, tcp_port=0)
+    async with world(settings_for(tmp_path, sandbox.url, listen=listen)) as w:
+        assert w.service.tcp_url is not None
+        assert w.service.tcp_url.startswith("tcp://127.0.0.1:")
+        port = int(w.service.tcp_url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(msgspec.json.encode(event("a")) + b"\n")
+            assert await stream.receive_some(100) == b'{"ok":true}\n'
+            taken = settings_for(tmp_path / "other", sandbox.url, listen=replace(listen, tcp_port=port))
+            with pytest.RaisesGroup(
+                pytest.RaisesExc(StartError, match=f"listen.tcp_port: {port} on 127.0.0.1 is taken"),
+                flatten_subgroups=True,
+                allow_unwrapped=True,
+            ):
+                async with open_service(taken):
+                    raise AssertionError("it has started")
 
 
 def test_what_needs_a_restart_stays_and_the_rest_is_taken(tmp_path: Path) -> None:

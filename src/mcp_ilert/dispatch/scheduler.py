@@ -12,7 +12,7 @@ import trio
 
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
-from mcp_ilert.dispatch.gatherer import Gatherer
+from mcp_ilert.dispatch.gatherer import REST, Gatherer
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
@@ -60,9 +60,11 @@ class Scheduler:
             asks, until = self._round()
             if asks:
                 await self._lease(asks)
-            else:
+            elif until < math.inf:
                 with trio.move_on_at(until):
                     await desk.bell.wait()
+            else:
+                await desk.bell.wait()
 
     # What is kept of a target -----------------------------------------------------------------------------------
 
@@ -121,19 +123,22 @@ class Scheduler:
         return self._share(ready, now), until
 
     def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
-        """Deal the free places out one by one, what may be critical first, who asked longest ago first."""
+        """Deal the free places out one by one, who asked longest ago first; the kept one to what may be critical.
+
+        So a target that has always something urgent takes no more of the others' places than its share.
+        """
         desk = self._desk
-        ready.sort(key=lambda r: (not r[1].urgent, r[0].asked_at))
-        pool, others = min(desk.places.free, desk.address.available(now)), desk.places.free_for_others
-        granted = _deal([room for _, _, room in ready], pool)
+        ready.sort(key=lambda r: r[0].asked_at)
+        pool = min(desk.places.free, desk.address.available(now))
+        for_others = _deal([room for _, _, room in ready], min(desk.places.free_for_others, pool))
+        left = [room - got if go.urgent else 0 for (_, go, room), got in zip(ready, for_others, strict=True)]
+        kept = _deal(left, pool - sum(for_others))
         asks = []
-        for (track, go, _), tokens in zip(ready, granted, strict=True):
-            for_others = min(tokens, others)
-            if tokens and (for_others or go.urgent):
-                others -= for_others
+        for (track, go, _), others, more in zip(ready, for_others, kept, strict=True):
+            if tokens := others + more:
                 storm, stopped = track.state.storm.on, track.stopped
                 want = Want(
-                    track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
+                    track.name, tokens, others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
                 )
                 asks.append(Ask(track, go, want))
         return asks
@@ -184,8 +189,12 @@ class Scheduler:
         track.agenda = agenda
         track.gathered(agenda.digested, self._desk.rules, now)
         track.backlog = agenda.backlog
-        empty = not deliveries and _claims_more(want, agenda, asked_ms)
-        track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
+        track.unsorted |= agenda.others_ready
+        track.quiet_until = 0.0
+        if not deliveries and agenda.digested:  # it found but what goes into digests; so it will again
+            track.quiet_until = now + REST * (now - track.asked_at)
+        elif not deliveries and _claims_more(want, agenda, asked_ms):
+            track.quiet_until = now + _QUIET_SECONDS
         replace = msgspec.structs.replace
         if want.revive and _come(agenda.next_revive_ms, asked_ms):
             track.state = replace(track.state, recovery=recovery.revived(track.state.recovery, now))

@@ -19,7 +19,7 @@ from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
 
 _BODY_SECONDS = 2.0
 USER_AGENT = f"mcp-ilert/{__version__}"
-Interpret = Callable[[bytes], tuple[Event, RouteFacts]]
+Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 """Makes an event's bytes into the event, and finds the route that it matches now."""
 
 
@@ -80,7 +80,7 @@ class IlertTarget:
     async def send(self, delivery: Delivery) -> Outcome:
         """Post the operation once. Never raises for what a server or a network may do."""
         try:
-            event, facts = self._interpret(delivery.payload)
+            event, facts = self._interpret(delivery)
             content = body(delivery, event, facts, self._key, self._fields)
         except (InvalidEventError, MalformedError) as error:  # the rules became stricter since it was taken
             return Rejected(0, f"not sent, the event is not valid any more: {error.detail}")
