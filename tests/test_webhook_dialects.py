@@ -181,6 +181,19 @@ def test_more_alerts_than_a_body_may_hold_are_refused_as_a_whole():
         made("alertmanager", {"alerts": [0] * 10_001})
 
 
+@pytest.mark.parametrize("number", ["9" * 30, "-" + "9" * 400, "1e999", "0." + "1" * 5000, "1" * 5000])
+def test_numbers_of_any_size_end_in_an_event_or_in_an_error_of_ours(number):
+    text = f'{{"id":{number},"title":"t","n":{number}}}'.encode()
+    webhook = Webhook(
+        event={**FIELDS, "priority": "n", "timestamp": "n", "x": "ceil(n)", "y": "to_string(n)"}
+    )
+    try:
+        (found,) = spoken("shop", webhook).dialect.convert(text)
+        assert isinstance(found, InvalidEventError) or decode_event(found)
+    except (MalformedError, InvalidEventError) as error:
+        assert error.detail
+
+
 # Presets ----------------------------------------------------------------------------------------------------------
 
 
@@ -448,6 +461,16 @@ def test_a_body_cannot_make_an_expression_run_for_long():
         made("shop", many, Webhook(event=FIELDS, each="items"))
     found = made("shop", many, Webhook(event={**FIELDS, "n": "length(items[?id && title && id])"}))
     assert found == ["$.mcp_id: the webhook's expression gives nothing"] or "too many steps" in str(found[0])
+
+
+def test_join_cannot_multiply_what_a_body_holds():
+    webhook = Webhook(event={**FIELDS, "n": "join(glue, parts)"})
+    few = {"id": 1, "title": "t", "glue": "-", "parts": ["a", "b"]}
+    (event,) = made("shop", few, webhook)
+    assert isinstance(event, Event)
+    assert extra(event) == {"n": "a-b"}
+    many = {"id": 1, "title": "t", "glue": "-" * 100_000, "parts": [""] * 100_000}
+    assert "join() would take more than" in str(made("shop", many, webhook)[0])
 
 
 def test_the_steps_of_a_body_end_for_all_its_events():

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 import trio
 import trio.testing
@@ -437,6 +438,10 @@ async def test_a_word_of_severity_reaches_ilert_and_what_the_console_shows_is_js
             why = (await client.get("/api/v1/why?key=c6eadffa33fcdf37")).text
             assert "routes[0]" in why
             await service.handle(ResumeTarget("default"))
+            named = msgspec.structs.replace(here, webhooks={"one": HOOKS["one"]})
+            assert await service.reload(lambda: named, lambda _: None)
+            answer = await client.post("/webhooks/one", content=b'{"id":"new","title":"t"}', headers=JSON)
+            assert answer.json() == {"accepted": 1}
             with trio.fail_after(20):
                 while not (sent := [json.loads(r.body) for r in core.events() if r.status == 202]):  # noqa: ASYNC110
                     await trio.sleep(0.01)

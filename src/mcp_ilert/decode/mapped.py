@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import msgspec
-from jmespath.visitor import TreeInterpreter
+from jmespath.functions import Functions, signature
+from jmespath.visitor import Options, TreeInterpreter
 
 from mcp_ilert.config import parse_expression
 from mcp_ilert.decode import values
@@ -25,6 +26,7 @@ STEPS_EVENT: Final = 20_000
 """Of one event's expressions together."""
 STEPS_BODY: Final = 500_000
 """Of all together."""
+MOST_GLUE: Final = 100_000
 
 Open = Callable[[bytes], Any]
 """From a body to what expressions are evaluated on."""
@@ -41,11 +43,21 @@ class Steps:
         self.left = most
 
 
-class Counting(TreeInterpreter):  # type: ignore[misc]  # the library is not typed
+class BoundedFunctions(Functions):  # type: ignore[misc]  # the library is not typed
+    """JMESPath's functions. `join` alone multiplies what a body holds: a long text by the length of a list."""
+
+    @signature({"types": ["string"]}, {"types": ["array-string"]})  # type: ignore[untyped-decorator]  # likewise
+    def _func_join(self, glue: str, items: list[str]) -> str:
+        if len(glue) * len(items) > MOST_GLUE:
+            raise ValueError(f"join() would take more than {MOST_GLUE} characters of what stands between")
+        return glue.join(items)
+
+
+class Counting(TreeInterpreter):  # type: ignore[misc]  # likewise
     """jmespath's interpreter; each visit is a step."""
 
     def __init__(self, steps: Steps) -> None:
-        super().__init__()
+        super().__init__(Options(custom_functions=FUNCTIONS))
         self._steps = steps
 
     def visit(self, node: Any, *args: Any, **kwargs: Any) -> Any:
@@ -53,6 +65,9 @@ class Counting(TreeInterpreter):  # type: ignore[misc]  # the library is not typ
         if self._steps.left < 0:
             raise TooManySteps
         return super().visit(node, *args, **kwargs)
+
+
+FUNCTIONS: Final = BoundedFunctions()
 
 
 def read_json(body: bytes) -> Any:

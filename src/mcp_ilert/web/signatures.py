@@ -60,9 +60,7 @@ def refused(claim: Signed, body: bytes, keys: Sequence[bytes], now: float) -> st
 def is_hmac(header: str, prefix: str, body: bytes, key: bytes) -> bool:
     """Whether the header is the body's HMAC-SHA256 in hexadecimal digits, behind its prefix."""
     wanted = f"{prefix}{hmac.digest(key, body, hashlib.sha256).hex()}"
-    return hmac.compare_digest(
-        wanted.encode(), _bytes(header.strip().lower() if not prefix else header.strip())
-    )
+    return hmac.compare_digest(wanted.encode(), _bytes(header.strip()))
 
 
 def _bytes(text: str) -> bytes:
