@@ -367,12 +367,15 @@ def test_api_is_added_to_the_url_unless_it_is_there(given: str, base: str) -> No
 def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     settings = loaded(
         "ilert: {webhook_key: k, api_url: 'http://ilert.example'}\n"
-        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}"
+        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}\n"
+        "webhooks: {aws: {preset: cloudwatch, confirm_sns: true, hmac_secret: short}}"
     )
     assert [line.split(":")[0] for line in config.warnings(settings)] == [
         "ilert.api_url",
         "delivery.shutdown_grace_seconds",
         "auth.tokens[0].token",
+        "webhooks.aws.hmac_secret",
+        "webhooks.aws.confirm_sns",
     ]
     assert config.warnings(loaded(KEY))[0].startswith(
         "auth.tokens: empty, and listen.address 0.0.0.0 is beyond"

@@ -10,7 +10,7 @@ import msgspec
 from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
 from mcp_ilert.config.model import RouteSettings, Settings
 from mcp_ilert.config.secret import Secret
-from mcp_ilert.config.show import show
+from mcp_ilert.config.show import show, show_key
 from mcp_ilert.config.webhooks import signing_faults, webhook_faults
 
 CONTAINER_PATIENCE_SECONDS = 10
@@ -211,6 +211,16 @@ def warnings(settings: Settings) -> list[str]:
         f"auth.tokens[{i}].token: shorter than {SHORT_TOKEN} characters; it can be guessed"
         for i, token in enumerate(settings.auth.tokens)
         if len(token.token.reveal()) < SHORT_TOKEN
+    ]
+    lines += [
+        f"webhooks.{show_key(name)}.hmac_secret: shorter than {SHORT_TOKEN} characters; it can be guessed"
+        for name, webhook in settings.webhooks.items()
+        if 0 < len(webhook.hmac_secret.reveal()) < SHORT_TOKEN
+    ]
+    lines += [
+        f"webhooks.{show_key(name)}.confirm_sns: true; set it back to false once the subscription is confirmed"
+        for name, webhook in settings.webhooks.items()
+        if webhook.confirm_sns
     ]
     return lines
 

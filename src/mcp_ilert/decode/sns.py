@@ -15,7 +15,7 @@ from mcp_ilert.decode.text import check_text
 from mcp_ilert.errors import InvalidEventError, MalformedError
 
 CONFIRMATION: Final = "SubscriptionConfirmation"
-NOTICES: Final = frozenset({CONFIRMATION, "UnsubscribeConfirmation"})
+NOTICES: Final = (CONFIRMATION, "UnsubscribeConfirmation")
 _HOST: Final = re.compile(r"sns\.[a-z]{2,4}(-[a-z]{2,12}){1,3}-[0-9]{1,2}\.amazonaws\.com(\.cn)?")
 
 
