@@ -17,7 +17,10 @@ from mcp_ilert.problems import RequestError
 from mcp_ilert.web.auth import ANYBODY, Guard, Principal
 from mcp_ilert.web.signatures import ID, SIGNATURE, TIMESTAMP, is_hmac, refused, signed
 
-CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="mcp-ilert", Basic realm="mcp-ilert"'}
+BASIC: Final = 'Basic realm="mcp-ilert"'
+CHALLENGE: Final = {"WWW-Authenticate": f'Bearer realm="mcp-ilert", {BASIC}'}
+SNS_CHALLENGE: Final = {"WWW-Authenticate": BASIC}
+"""SNS shows its password only when it is asked for it, and reads no second challenge."""
 
 
 class Admission(msgspec.Struct, frozen=True):
@@ -63,7 +66,8 @@ class Gate:
         claimed = self._keys and signed(headers) is not None
         own = name in self._hmac_keys and headers.get(preset.signature_header.lower())
         if not claimed and not own:
-            raise RequestError(401, self._needed(name, preset), CHALLENGE)
+            challenge = SNS_CHALLENGE if preset.sns else CHALLENGE
+            raise RequestError(401, self._needed(name, preset), challenge)
         return None
 
     def verify(
