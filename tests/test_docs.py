@@ -16,6 +16,7 @@ import pytest
 from mcp_ilert.cli import cli
 from mcp_ilert.config import Settings, load
 from mcp_ilert.decode.native import decode_event
+from mcp_ilert.decode.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -160,6 +161,12 @@ def test_the_sample_events_of_the_readme_are_events() -> None:
         ("evt-0002", "firing"),
         ("evt-0002", "resolved"),
     ]
+
+
+def test_the_presets_are_told_of() -> None:
+    table = (ROOT / "docs/webhooks.md").read_text().split("## Presets")[1].split("\n### ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(PRESETS)
+    assert all(f"`{name}`" in rows()["webhooks.NAME.preset"][1] for name in PRESETS)
 
 
 def test_what_the_documents_point_at_exists() -> None:

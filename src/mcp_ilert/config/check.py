@@ -265,6 +265,7 @@ def watched_files(settings: Settings) -> tuple[Path, ...]:
     """The files beside the configuration whose change asks for a reload: secrets and certificates."""
     tls, ilert = settings.tls, settings.ilert
     named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file]
+    named.append(settings.auth.webhook_secrets_file)
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]
     named += [webhook.hmac_secret_file for webhook in settings.webhooks.values()]

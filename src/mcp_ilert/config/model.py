@@ -95,6 +95,10 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[Secret, ...],
         about('Standard Webhooks "whsec_…" secrets; several take turns. Any turns auth on for webhooks.'),
     ] = ()
+    webhook_secrets_file: Annotated[
+        PrivateFile | None,
+        about("A file that holds webhook_secrets, one a line; read again when it changes."),
+    ] = None
 
 
 class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
