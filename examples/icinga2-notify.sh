@@ -10,6 +10,6 @@ jq --null-input --compact-output \
   '[env | to_entries[] | .key |= ltrimstr("NAGIOS_") | select(.key | test(
     "^(NOTIFICATION(TYPE|AUTHOR|COMMENT)|HOST(NAME|ALIAS|ADDRESS|STATE|OUTPUT)|SERVICE(DESC|STATE|OUTPUT)|LONG(HOSTOUTPUT|SERVICEOUTPUT|DATETIME))$"
   ))] | from_entries' |
-  curl --silent --show-error --fail --max-time 20 --retry 5 --retry-all-errors \
+  curl --silent --show-error --fail --max-time 20 --retry 5 --retry-connrefused \
     --header "Authorization: Bearer $(cat "$BRIDGE_TOKEN_FILE")" --header 'Content-Type: application/json' \
     --data-binary @- "$BRIDGE_URL"

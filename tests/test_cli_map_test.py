@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from mcp_ilert.cli import cli
-from payloads import FOLDER, payload
+from samples import FOLDER, payload
 
 CONFIG = """
 ilert: {webhook_key: k}

@@ -18,7 +18,7 @@ from mcp_ilert.decode.text import check_text
 from mcp_ilert.errors import InvalidEventError, MalformedError, McpIlertError, TooLargeError
 from mcp_ilert.events import Event, Link, Severity
 from mcp_ilert.mapping import Mapper
-from payloads import payload, raw
+from samples import payload, raw
 
 MAPPER = Mapper(Settings())
 FIELDS = {"mcp_id": "id", "summary": "title"}

@@ -31,7 +31,7 @@ from mcp_ilert.service import open_service
 from mcp_ilert.web import confirm as confirming
 from mcp_ilert.web import signatures
 from mcp_ilert.web.replays import Replays
-from payloads import payload, raw
+from samples import payload, raw
 
 JSON = {"Content-Type": "application/json"}
 NOW = 1_768_205_564
