@@ -190,7 +190,7 @@ def test_numbers_of_any_size_end_in_an_event_or_in_an_error_of_ours(number):
     )
     with contextlib.suppress(MalformedError, InvalidEventError):
         (found,) = spoken("shop", webhook).dialect.convert(text)
-        assert isinstance(found, InvalidEventError) or decode_event(found)
+        assert isinstance(found, InvalidEventError) or decode_event(found).mcp_id
 
 
 # Presets ----------------------------------------------------------------------------------------------------------
