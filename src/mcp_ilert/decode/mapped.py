@@ -29,7 +29,8 @@ STEPS_BODY: Final = 500_000
 MOST_GLUE: Final = 100_000
 
 Open = Callable[[bytes], Any]
-"""From a body to what expressions are evaluated on."""
+"""From a body to what expressions are evaluated on; SILENT where it says nothing that is to be reported."""
+SILENT: Final = object()
 
 
 class TooManySteps(Exception):  # noqa: N818 - a signal, caught here
@@ -95,7 +96,7 @@ class Mapped:
         check_text(body)
         refuse_nul(body)
         value = self._read(body)
-        if value is None and self._each is None:
+        if value is SILENT:
             return
         left = Steps(STEPS_BODY)
         for item in self._items(value, left):

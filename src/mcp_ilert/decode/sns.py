@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
-from mcp_ilert.decode.mapped import read_json
+from mcp_ilert.decode.mapped import SILENT, read_json
 from mcp_ilert.decode.text import check_text
 from mcp_ilert.errors import InvalidEventError, MalformedError
 
@@ -27,7 +27,7 @@ class Confirmation(msgspec.Struct, frozen=True):
 
 
 def open_envelope(body: bytes) -> Any:
-    """The envelope with its `Message` as JSON where it is that; None where it is about the subscription itself.
+    """The envelope with its `Message` as JSON where it is that; SILENT where it is about the subscription itself.
 
     A body without an envelope (raw message delivery) stands as the message of one.
     """
@@ -35,7 +35,7 @@ def open_envelope(body: bytes) -> Any:
     if not isinstance(value, dict):
         raise InvalidEventError("$: expected a message of SNS as a JSON object")
     if value.get("Type") in NOTICES:
-        return None
+        return SILENT
     message = value.get("Message")
     if not isinstance(message, str):
         return {"Message": value}
@@ -53,7 +53,10 @@ def _message(text: str) -> Any:
 
 def confirmation(body: bytes) -> Confirmation | None:
     """What the body asks, where it asks to be confirmed. Raises InvalidEventError for a URL that is not SNS's."""
-    value = read_json(body)
+    try:
+        value = read_json(body)
+    except MalformedError:
+        return None
     if not isinstance(value, dict) or value.get("Type") != CONFIRMATION:
         return None
     url, topic = value.get("SubscribeURL"), value.get("TopicArn")
