@@ -1,6 +1,7 @@
 """Storms on virtual time: digests in place of pages, and nothing that matters held up by them."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import trio
@@ -9,7 +10,7 @@ from trio.testing import MockClock
 from dispatch_world import OK, FakeTarget, World, world
 from mcp_ilert.events import Delivery, Kind, Outcome, Rejected, Severity, Unavailable
 from mcp_ilert.spool.gathering import Brief
-from mcp_ilert.spool.port import Change, Changed, Gather, Rules
+from mcp_ilert.spool.port import Change, Changed, Gather, Leased, Rules, Want
 
 MEDIUM, HIGH, CRITICAL = Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 STORM = 1_000
@@ -176,18 +177,29 @@ async def test_too_many_sources_share_a_digest(autojump_clock: MockClock) -> Non
 
 async def test_gathering_leaves_the_spool_most_of_its_time(autojump_clock: MockClock, monkeypatch) -> None:
     async with world(rules=RULES) as made:
-        begun: list[float] = []
-        change = made.spool.change
+        busy: list[tuple[float, float]] = []
+        change, lease = made.spool.change, made.spool.lease
 
-        async def slow(what: Change, now_ms: int) -> Changed:
+        async def slow_change(what: Change, now_ms: int) -> Changed:
+            begun = trio.current_time()
             if isinstance(what, Gather):
-                begun.append(trio.current_time())
-                await trio.sleep(1)
+                await trio.sleep(0.1)
+                busy.append((begun, 0.1))
             return await change(what, now_ms)
 
-        monkeypatch.setattr(made.spool, "change", slow)
-        await made.put(*storm_of(STORM), severity=MEDIUM)
-        await trio.sleep(60)
-    gaps = [later - earlier for earlier, later in itertools.pairwise(begun)]
-    assert len(gaps) >= 4
-    assert min(gaps) >= 4  # a second's work, three for others
+        async def slow_lease(wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
+            begun = trio.current_time()
+            leased = await lease(wants, states, now_ms)
+            if any(agenda.digested for agenda in leased.agenda.values()):
+                await trio.sleep(0.1)
+                busy.append((begun, 0.1))
+            return leased
+
+        monkeypatch.setattr(made.spool, "change", slow_change)
+        monkeypatch.setattr(made.spool, "lease", slow_lease)
+        await made.put(*storm_of(5_000), severity=MEDIUM)
+        await trio.sleep(120)
+        assert digested(made) > 4_900
+    first, last = busy[0][0], busy[-1][0] + 0.1
+    assert len(busy) > 20
+    assert sum(seconds for _, seconds in busy) <= 0.6 * (last - first)

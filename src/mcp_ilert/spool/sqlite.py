@@ -29,6 +29,7 @@ SQLiteValue = None | int | float | str | bytes
 ENCODE = msgspec.msgpack.Encoder().encode
 APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
+"""The log is written through to the file when it has so many pages."""
 PARTS = 16
 PART = (1 << 64) // PARTS
 """Hashes in each of the parts in which they leave the table of new lanes."""
@@ -72,10 +73,12 @@ def migrations() -> Sequence[str]:
 def connect(path: Path | str) -> apsw.Connection:
     """Open (or make) a spool file with the pragmas that the promises need, migrated to this version.
 
+    Closing it leaves the log as it is until `trust` is called: that of a damaged file would be deleted.
     Raises SpoolError where the file is from a newer version, apsw.Error where it is damaged or unusable.
     """
     connection = apsw.Connection(str(path))
     try:
+        distrust(connection)
         connection.set_busy_timeout(5_000)
         for pragma in (
             "journal_mode = WAL",
@@ -83,7 +86,7 @@ def connect(path: Path | str) -> apsw.Connection:
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
             f"cache_size = -{CACHE_KIB}",
-            "wal_autocheckpoint = 2000",
+            "wal_autocheckpoint = 0",  # checkpoints.py does it
             "journal_size_limit = 67108864",
             "temp_store = MEMORY",
         ):
@@ -94,6 +97,16 @@ def connect(path: Path | str) -> apsw.Connection:
         connection.close()
         raise
     return connection
+
+
+def trust(connection: apsw.Connection) -> None:
+    """The file is sound: closing it may write the log through and delete it."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def distrust(connection: apsw.Connection) -> None:
+    """The file may be damaged: closing it leaves the log as it is."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
 
 
 def migrate(connection: apsw.Connection, path: Path | str) -> None:
@@ -110,6 +123,22 @@ def migrate(connection: apsw.Connection, path: Path | str) -> None:
             connection.execute(script)
             connection.execute(f"PRAGMA user_version = {version}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def lane_of(body: SQLiteValue) -> Lane:
+    """A stored lane. Raises CorruptError where it is none."""
+    try:
+        return LANE.decode(body)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
+
+
+def lanes_of(number: int, bodies: bytes) -> list[Lane]:
+    """So many stored lanes, one behind the other. Raises CorruptError where they are not."""
+    try:
+        return LANES.decode(_array(number, bodies))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
 
 
 class SqliteShelf:
@@ -204,7 +233,7 @@ class SqliteShelf:
         found: dict[str, list[Row]] = {}
         row = self.connection.execute(self._sql["find"], (hashes,)).get
         ids, targets = NUMBERS.decode(row[0]), NUMBERS.decode(row[1])
-        lanes = LANES.decode(_array(len(ids), row[2] or b""))
+        lanes = lanes_of(len(ids), row[2] or b"")
         wanted = frozenset(keys)
         for lane_id, target, lane in zip(ids, targets, lanes, strict=True):
             key = lane.key.lower()
@@ -214,7 +243,7 @@ class SqliteShelf:
 
     def get(self, lane_id: int) -> Row | None:
         for number, target, body in self.connection.execute(self._sql["get"], (lane_id,)):
-            return Row(number, target, LANE.decode(body))
+            return Row(number, target, lane_of(body))
         return None
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
@@ -329,6 +358,11 @@ class SqliteShelf:
 
     def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
         return list(self.connection.execute(self._sql["history"], (self._hash(key), before, limit)))
+
+    def read_all(self) -> None:
+        """Read every lane. Raises CorruptError at the first that is none."""
+        for _, _, _, body in self.connection.execute(self._sql["all_lanes"], (0, -1)):
+            lane_of(body)
 
     def assume_unknown_until(self) -> int:
         return self._unknown_until

@@ -38,6 +38,8 @@ SWITCH_SECONDS = 0.0005
 """So long a thread that computes keeps the interpreter's lock from the writer; with Python's 5 ms, beside one that
 always does, batches of 64 were committed at less than half the rate (benchmarks/bench_spool.py, "lock wanted")."""
 PRUNE_EVERY_MS = 10_000
+REST_SECONDS = 1.0
+"""After a fault, until what is in the inbox is tried again by itself."""
 
 
 class Job:
@@ -95,6 +97,8 @@ class Writer:
         self._now_ms = now_ms
         self._pruned_ms = now_ms()
         self._held: list[Job] = []
+        self.stalled = False
+        """The last transaction failed: what is to be folded waits a while."""
 
     @property
     def busy(self) -> bool:
@@ -144,8 +148,8 @@ class Writer:
         fatal: StartError | None = None
         try:
             self._run(jobs)
-        except StartError as error:
-            fatal = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
+            fatal = error if isinstance(error, StartError) else StartError(f"spool.path: {error!r}")
             jobs = [*jobs, *self._held]
             for job in jobs:
                 if job.error is None:
@@ -176,6 +180,7 @@ class Writer:
         They are then written without their history: it would take of that room.
         """
         self._store.engine.history.muted = True
+        self.stalled = True
         for job in jobs:
             if job.work is None:
                 job.refuse(UnavailableError(why))
@@ -213,6 +218,7 @@ class Writer:
         direct = batch.events <= DIRECT_FOLD and not engine.tail
         if batch.events and not (works or direct or batch.critical or engine.digests.busy):
             self._store.append(batch)
+            self.stalled = False
             return
         results: list[tuple[Job, object]] = []
 
@@ -226,6 +232,7 @@ class Writer:
             self._prune(engine, now_ms)
 
         self._store.transact(work)
+        self.stalled = False
         for job, result in results:
             job.result = result
 
@@ -284,9 +291,13 @@ class InlineRunner:
         """Run the job, and fold what it left."""
         for news in self._writer.run([job]):
             self._tell(news)
-        while self._writer.busy:
+        while self._writer.busy and not self._writer.stalled:
             for news in self._writer.run([]):
                 self._tell(news)
+
+    def left(self) -> Sequence[Job]:
+        """Each is run at once."""
+        return ()
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -309,6 +320,11 @@ class ThreadRunner:
         """Queue the job for the next transaction."""
         self._jobs.put(job)
 
+    def left(self) -> Sequence[Job]:
+        """What nobody will run, after a fatal fault."""
+        jobs = (self._jobs.get_nowait() for _ in range(self._jobs.qsize()))
+        return [job for job in jobs if job is not None]
+
     def stop(self) -> None:
         """Finish what is queued and end the thread; blocks for a commit or two."""
         self._jobs.put(None)
@@ -330,8 +346,9 @@ class ThreadRunner:
         """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
         events = 0
+        idle = REST_SECONDS if self._writer.stalled else FOLD_IDLE
         try:
-            wait = 0.0 if self._writer.holds else FOLD_IDLE
+            wait = 0.0 if self._writer.holds else idle
             job = self._jobs.get(timeout=wait if self._writer.busy else None)
             while job is not None:
                 jobs.append(job)
