@@ -89,8 +89,8 @@ cdef class Listener:
     cdef readonly object layer
 
     def __init__(self, int fd, begin, full, layer):
-        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes, None where it is
-        none for a session, NotImplemented where that takes more bytes. Who is turned away is told `full()`.
+        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes, None where it
+        is none for a session, NotImplemented where that takes more bytes. Who is turned away is told `full()`.
         `layer()` is the next connection's TLS, None where it is plain."""
         self.fd = fd
         self.begin = begin
@@ -238,7 +238,7 @@ cdef class Reactor:
             conn = <Conn>found
             if conn.number != told >> 32:
                 continue  # it ended in this round, and its descriptor has come back
-            if events & EPOLLIN and conn.watched & EPOLLIN:  # it may have been told before it was not to be read
+            if events & EPOLLIN and conn.watched & EPOLLIN:  # not where what was told is of the past
                 self._receive(conn, arrivals)
             elif events & (EPOLLERR | EPOLLHUP):
                 self._drop(conn)
