@@ -89,8 +89,8 @@ cdef class Listener:
     cdef readonly object layer
 
     def __init__(self, int fd, begin, full, layer):
-        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes, None where it
-        is none for a session, NotImplemented where that takes more. Who is turned away is told `full()`.
+        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes, None where
+        it is none for a session, NotImplemented where that takes more. Who is turned away is told `full()`.
         `layer()` is the next connection's TLS, None where it is plain."""
         self.fd = fd
         self.begin = begin
