@@ -192,3 +192,13 @@ def test_nothing_is_left_of_who_has_gone(make: Any) -> None:
         peer.read(layer.seal(b"hello") + layer.close())
 
     assert blocks_leaked(come_and_go, times=200) == 0
+
+
+def test_refusals_that_a_client_gathers_are_bounded() -> None:
+    """OpenSSL refuses each renegotiation with an alert; the ssl module has no client that asks for one."""
+    layer, peer = joined(load_fast("tls", pure=True).Tls(SERVER, lambda _: True), Peer())
+    layer._outgoing.write(b"alert" * 3_000)
+    assert layer.receive(peer.seal(b"hello")) == b"hello"
+    layer._outgoing.write(b"alert" * 3_000)
+    with pytest.raises(ssl.SSLError, match="too much"):
+        layer.receive(peer.seal(b"hello"))

@@ -3,6 +3,7 @@
 import cython
 
 cdef Py_ssize_t SLICE
+cdef Py_ssize_t OWED
 cdef Py_ssize_t HANDSHAKE
 
 

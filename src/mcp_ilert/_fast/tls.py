@@ -10,6 +10,8 @@ from contextlib import suppress
 
 SLICE = 16_384
 """Of a record, at most; more is not put into a buffer at once, for it never shrinks."""
+OWED = 16_384
+"""Bytes that a client may have us keep for it beside what we say: each renegotiation that it asks for is refused."""
 HANDSHAKE = 512
 """So much of `work` is a step of a handshake."""
 
@@ -107,6 +109,8 @@ class Tls:
             most = self._incoming.pending
             if most == 0:
                 break
+        if self._outgoing.pending > OWED:
+            raise ssl.SSLError(0, "the client asks for too much that it is not given")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _shaken(self) -> bool:
