@@ -14,6 +14,7 @@ from mcp_ilert.errors import ConfigError
 
 PATH = Path("/etc/mcp-ilert/config.yaml")
 KEY = "ilert: {webhook_key: k}\n"
+API = "ilert: {webhook_key: k, api_key: a}\n"
 
 SEED_YAML = """
 listen:
@@ -205,9 +206,13 @@ MISTAKES = [
     (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
     ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
-    (KEY + "routes: [{target: incident}]", 'routes[0].target: "incident": opening incidents is not in this version yet; leave it "alert"'),
+    (API + "routes: [{target: incident}]", "routes[0].services: empty; expected a service at least, since the route opens incidents"),
+    (KEY + "routes: [{target: incident, services: [{id: 1}]}]", "routes[0].target: incident, but ilert.api_key is empty; expected the account's API key there"),
+    (API + "routes: [{target: incident, services: [{id: 1, alias: a}]}]", "routes[0].services[0]: got id and alias, expected one of them"),
+    (KEY + "routes: [{services: [{impact: DEGRADED}]}]", "routes[0].services[0]: got neither id nor alias, expected one of them"),
+    (API + "routes: [{name: a, webhook_key: r}, {name: a, webhook_key: r, target: incident, services: [{id: 1}]}]", 'routes[1].target: got "incident", but routes[0], which has the same name "a", opens another kind; expected a name for each kind'),
+    (KEY + "routes: [{services: [{id: 0}]}]", "routes[0].services[0].id: got 0, expected a whole number ≥ 1"),
     (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
-    (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
     (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
     (KEY + "history: {keep_days: 0}", "history.keep_days: got 0, expected a number of days > 0"),
     (KEY + "history: {max_bytes: -1}", "history.max_bytes: got -1, expected a number of bytes ≥ 0"),

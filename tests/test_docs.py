@@ -20,7 +20,6 @@ from mcp_ilert.decode.native import decode_event
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 UNIT = ROOT / "deploy/systemd/mcp-ilert.service"
-NESTED_NOT_LISTED = ("routes[].services[]",)  # belongs to a later feature
 
 
 def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
@@ -30,8 +29,7 @@ def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
         element, inner, later = unwrap(field.type)
         if inner is not None and element:
             yield path, default_of(field), later
-            if path + "[]" not in NESTED_NOT_LISTED:
-                yield from keys(inner, path + "[].")
+            yield from keys(inner, path + "[].")
         elif inner is not None:
             yield from keys(inner, path + ".")
         else:

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
-
-from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
-from mcp_ilert.config.model import RouteSettings, Settings
+from mcp_ilert.config.fault import Fault
+from mcp_ilert.config.kinds import SEVERITY_WORDS
+from mcp_ilert.config.model import Settings
+from mcp_ilert.config.routes import route_faults
 from mcp_ilert.config.secret import Secret
 from mcp_ilert.config.show import show
 
@@ -16,26 +16,12 @@ CONTAINER_PATIENCE_SECONDS = 10
 SHORT_TOKEN = 16
 
 
-class Fault(msgspec.Struct, frozen=True):
-    """A problem between keys; `paths` are all that it rests on."""
-
-    paths: tuple[str, ...]
-    line: str
-
-
-class TargetSettings(msgspec.Struct, frozen=True):
-    """One integration key and what is opened with it."""
-
-    key: Secret
-    kind: str = "alert"
-
-
 def faults(settings: Settings) -> Iterator[Fault]:
     """Everything that contradicts itself."""
     yield from _keys(settings)
     yield from _severities(settings)
     yield from _tokens(settings)
-    yield from _routes(settings)
+    yield from route_faults(settings)
     yield from _numbers(settings)
     yield from _ports(settings)
 
@@ -110,52 +96,6 @@ def _tokens(settings: Settings) -> Iterator[Fault]:
         yield Fault(("auth.required", "auth.tokens"), line)
 
 
-def _routes(settings: Settings) -> Iterator[Fault]:
-    names: dict[Secret, tuple[str, str]] = {}
-    if settings.ilert.integration_key:
-        names[settings.ilert.integration_key] = ("default", "ilert")
-    keys: dict[str, tuple[Secret, str]] = {}
-    for i, route in enumerate(settings.routes):
-        here = f"routes[{i}]"
-        if route.webhook_key:
-            yield from _own_target(route, here, names, keys)
-
-
-def _own_target(
-    route: RouteSettings,
-    here: str,
-    names: dict[Secret, tuple[str, str]],
-    keys: dict[str, tuple[Secret, str]],
-) -> Iterator[Fault]:
-    """A route with its own key: key and name must name the same target everywhere."""
-    paths = (f"{here}.name", f"{here}.webhook_key")
-    if route.name is None:
-        line = f"{here}.name: missing; expected a name, since the route has a webhook_key of its own"
-        yield Fault(paths, line)
-        return
-    if route.name in RESERVED_TARGETS:
-        line = (
-            f"{here}.name: got {show(route.name)}, expected another name: it is that of routes without a key"
-        )
-        yield Fault(paths, line)
-        return
-    known, where = names.setdefault(route.webhook_key, (route.name, here))
-    if where == "ilert":
-        line = f"{here}.webhook_key: is the key of the target default; leave it out, and the route goes there"
-        yield Fault((*paths, "ilert.api_key", "ilert.webhook_key"), line)
-    elif known != route.name:
-        line = (
-            f"{here}.name: got {show(route.name)}, expected {show(known)}: {where} has the same webhook_key"
-        )
-        yield Fault((*paths, f"{where}.name", f"{where}.webhook_key"), line)
-    key, where = keys.setdefault(route.name, (route.webhook_key, here))
-    if key != route.webhook_key:
-        line = f"{here}.webhook_key: differs from that of {where}, which has the same name {show(route.name)}"
-        yield Fault(
-            (*paths, f"{where}.name", f"{where}.webhook_key"), f"{line}; expected a name for each key"
-        )
-
-
 def _numbers(settings: Settings) -> Iterator[Fault]:
     rate, retries = settings.rate_limit, settings.retries
     if rate.burst is not None and rate.burst > rate.per_minute:
@@ -223,15 +163,6 @@ def is_loopback(host: str) -> bool:
 
 
 # What follows -------------------------------------------------------------------------------------------
-
-
-def targets(settings: Settings) -> dict[str, TargetSettings]:
-    """Every target by its name, `default` first."""
-    found = {"default": TargetSettings(settings.ilert.integration_key)}
-    for route in settings.routes:
-        if route.webhook_key and route.name is not None:
-            found.setdefault(route.name, TargetSettings(route.webhook_key))
-    return found
 
 
 def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:

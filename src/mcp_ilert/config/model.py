@@ -23,6 +23,7 @@ from mcp_ilert.config.kinds import (
     Rate,
     ReadableFile,
     Seconds,
+    ServiceId,
     SeverityWord,
     Size,
     Space,
@@ -186,9 +187,12 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service that an alert or incident touches."""
 
-    id: int | None = None
-    alias: str | None = None
-    impact: str | None = None
+    id: Annotated[ServiceId | None, about("iLert's number of the service.")] = None
+    alias: Annotated[Words | None, about("The service's alias, in place of its number.")] = None
+    impact: Annotated[
+        Literal["OPERATIONAL", "UNDER_MAINTENANCE", "DEGRADED", "PARTIAL_OUTAGE", "MAJOR_OUTAGE"] | None,
+        about("Of an incident on the service; null: DEGRADED."),
+    ] = None
 
 
 class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -204,10 +208,8 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     escalate_if_nobody: Annotated[
         Words | None, about("Escalation where nobody is on call.", later="looking at who is on call")
     ] = None
-    target: Annotated[
-        Literal["alert", "incident"], about("What is opened at iLert.", later="opening incidents")
-    ] = "alert"
-    services: Annotated[tuple[Service, ...], about("Services touched.", later="naming services")] = ()
+    target: Annotated[Literal["alert", "incident"], about("What is opened at iLert.")] = "alert"
+    services: Annotated[tuple[Service, ...], about("Services touched; an incident needs one.")] = ()
     labels: Annotated[dict[str, str], about("Labels added to the alert.")] = {}
     drop: Annotated[bool, about("Drop the events; they are counted.")] = False
 

@@ -127,10 +127,7 @@ class Dispatcher:
             if track.paused:
                 lines.append(f"target {track.name}: paused by an operator; resume it to deliver")
             if track.state.park.parked:
-                lines.append(
-                    f"target {track.name}: iLert refuses the integration key (status {track.state.park.status}); "
-                    "its events wait: set a valid key and reload"
-                )
+                lines.append(_parked(track))
             if not isinstance(track.state.breaker, Closed):
                 lines.append(f"target {track.name}: circuit open, iLert does not answer; its events wait")
         return lines
@@ -171,3 +168,18 @@ class Dispatcher:
             await self._desk.spool.settle((), self._desk.blobs(loaded), self._desk.now_ms())
         except UnavailableError as error:
             log.warning("the targets' states are not written down", detail=error.detail)
+
+
+def _parked(track: Track) -> str:
+    status = track.state.park.status
+    if status is not None and 200 <= status < 300:
+        return (
+            f"target {track.name}: iLert's answers are not of its published incident model; "
+            "its events wait: use target: alert in its routes and reload"
+        )
+    key = track.post.target.credential
+    key = "the integration key" if key == track.name else key
+    return (
+        f"target {track.name}: iLert refuses {key} (status {status}); "
+        "its events wait: set a valid key and reload"
+    )

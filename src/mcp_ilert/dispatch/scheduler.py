@@ -13,6 +13,7 @@ import trio
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.gatherer import Gatherer
+from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
@@ -33,6 +34,8 @@ class Ask(msgspec.Struct, frozen=True):
     track: Track
     go: Go
     want: Want
+    cost: int
+    """Tokens for each attempt."""
 
 
 class Scheduler:
@@ -81,6 +84,7 @@ class Scheduler:
 
     def _load_track(self, track: Track, record: TargetRecord, now: float, wall_ms: int) -> None:
         track.paused = record.paused
+        others = [t for t in self._desk.siblings(track) if t.pace is not None]
         saved = state.decode(record.state, now, wall_ms) if record.state else None
         if saved is not None:
             track.load(saved.state, saved.tokens, self._desk.rules, now)
@@ -91,6 +95,8 @@ class Scheduler:
             track.load(TargetState(), 0.0, self._desk.rules, now)
         else:
             track.load(TargetState(), None, self._desk.rules, now)
+        if others:
+            track.join(others, now)
         track.show(self._desk.metrics)
         track.show_tokens(self._desk.metrics)
         self._settler.return_refused(track)
@@ -116,16 +122,19 @@ class Scheduler:
                 case Sleep(until=at, why=why):
                     track.stop(why, wall_ms)
                     until = min(until, at)
-        if ready and desk.address.available(now) < 1:
-            return [], min(until, now + desk.address.wait(now))
+        most = max((track.cost for track, _, _ in ready), default=1)
+        if ready and desk.address.available(now) < most:
+            return [], min(until, now + desk.address.wait(now, most))
         return self._share(ready, now), until
 
     def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
         """Deal the free places out one by one, what may be critical first, who asked longest ago first."""
         desk = self._desk
         ready.sort(key=lambda r: (not r[1].urgent, r[0].asked_at))
-        pool, others = min(desk.places.free, desk.address.available(now)), desk.places.free_for_others
-        granted = _deal([room for _, _, room in ready], pool)
+        most = max(track.cost for track, _, _ in ready) if ready else 1
+        pool, others = min(desk.places.free, desk.address.available(now) // most), desk.places.free_for_others
+        tracks, rooms = [track for track, _, _ in ready], [room for _, _, room in ready]
+        granted = _deal(rooms, [t.tempo for t in tracks], [t.cost for t in tracks], pool, now)
         asks = []
         for (track, go, _), tokens in zip(ready, granted, strict=True):
             for_others = min(tokens, others)
@@ -135,7 +144,7 @@ class Scheduler:
                 want = Want(
                     track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
                 )
-                asks.append(Ask(track, go, want))
+                asks.append(Ask(track, go, want, track.cost))
         return asks
 
     async def _lease(self, asks: list[Ask]) -> None:
@@ -165,15 +174,16 @@ class Scheduler:
             desk.idle.ring()
 
     def _reserve(self, ask: Ask, tokens: int) -> None:
-        ask.track.tempo.reserve(tokens)
-        self._desk.address.reserve(tokens)
+        ask.track.tempo.reserve(tokens * ask.cost)
+        self._desk.address.reserve(tokens * ask.cost)
 
     def _start(self, asks: list[Ask], leased: Leased, asked_ms: int) -> None:
         """Start a sender for each delivery, in the order given, and note what the lease says of each target."""
-        tracks = {ask.want.target: ask.track for ask in asks}
+        by_target = {ask.want.target: ask for ask in asks}
         for delivery in leased.deliveries:
             self._desk.places.take(critical=delivery.severity is Severity.CRITICAL)
-            self._sender.start(tracks[delivery.target], delivery)
+            ask = by_target[delivery.target]
+            self._sender.start(ask.track, delivery, ask.cost)
         for ask in asks:
             mine = [d for d in leased.deliveries if d.target == ask.want.target]
             self._reserve(ask, len(mine) - ask.want.tokens)
@@ -209,12 +219,17 @@ def _claims_more(want: Want, agenda: Agenda, asked_ms: int) -> bool:
     return ready or _come(agenda.next_due_ms, asked_ms)
 
 
-def _deal(rooms: list[int], pool: int) -> list[int]:
-    """Give out `pool` one by one to those that have room."""
+def _deal(rooms: list[int], paces: list[Pace], costs: list[int], pool: int, now: float) -> list[int]:
+    """Give out `pool` one by one to those that have room, and whose key (several may share it) has tokens left."""
     granted = [0] * len(rooms)
-    while pool > 0 and any(g < room for g, room in zip(granted, rooms, strict=True)):
-        for i, room in enumerate(rooms):
-            if pool > 0 and granted[i] < room:
+    left = {id(pace): pace.available(now) for pace in paces}
+    dealt = True
+    while pool > 0 and dealt:
+        dealt = False
+        for i, (room, pace, cost) in enumerate(zip(rooms, paces, costs, strict=True)):
+            if pool > 0 and granted[i] < room and left[id(pace)] >= cost:
                 granted[i] += 1
+                left[id(pace)] -= cost
                 pool -= 1
+                dealt = True
     return granted

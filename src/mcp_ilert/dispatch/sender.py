@@ -7,6 +7,7 @@ from mcp_ilert.dispatch import policy
 from mcp_ilert.dispatch.breaker import Closed
 from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.policy import Moment, Verdict
+from mcp_ilert.dispatch.purse import Purse
 from mcp_ilert.dispatch.settler import Item, Settler
 from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.dispatch.track import Post, Track
@@ -34,33 +35,35 @@ class Sender:
         self._nursery = nursery
         self.running = 0
 
-    def start(self, track: Track, delivery: Delivery) -> None:
-        """Send the delivery once; cancelled, it stays leased, to be found by the next start."""
-        self.running += 1
-        self._nursery.start_soon(self._run, track, delivery)
+    def start(self, track: Track, delivery: Delivery, tokens: int) -> None:
+        """Send the delivery once; cancelled, it stays leased, to be found by the next start.
 
-    async def _run(self, track: Track, delivery: Delivery) -> None:
+        So many `tokens` are reserved for its requests.
+        """
+        self.running += 1
+        self._nursery.start_soon(self._run, track, delivery, tokens)
+
+    async def _run(self, track: Track, delivery: Delivery, tokens: int) -> None:
         try:
-            await self._attempt(track, delivery)
+            await self._attempt(track, delivery, Purse(track, self._desk, tokens))
         finally:
             self.running -= 1
             self._desk.idle.ring()
 
-    async def _attempt(self, track: Track, delivery: Delivery) -> None:
+    async def _attempt(self, track: Track, delivery: Delivery, purse: Purse) -> None:
         desk = self._desk
         sent_at = trio.current_time()
-        track.tempo.depart(sent_at)
-        desk.address.depart(sent_at)
+        purse.spend()
         try:
-            outcome = await _send(track.post, delivery)
+            outcome = await _send(track.post, delivery, purse)
         finally:
+            purse.close()
             if delivery.probe:
                 track.probing = False
         at = Moment(trio.current_time(), desk.now_ms(), sent_at)
         before = track.state
         verdict = policy.decide(outcome, delivery, before, desk.rules, at, desk.random)
-        track.state = verdict.state
-        track.show(desk.metrics)
+        desk.take(track, verdict.state)
         if isinstance(outcome, Throttled):
             desk.metrics.rate_limited.labels(target=track.name).inc()
         said = Said(_status(outcome), _reason(outcome), outcome.correlation_id)
@@ -70,10 +73,10 @@ class Sender:
         desk.bell.ring()
 
 
-async def _send(post: Post, delivery: Delivery) -> Outcome:
+async def _send(post: Post, delivery: Delivery, purse: Purse) -> Outcome:
     post.enter()
     try:
-        return await post.target.send(delivery)
+        return await post.target.send(delivery, purse.more)
     except Exception:  # a mistake of ours must neither end the bridge nor lose the operation
         log.exception("attempt failed by a mistake of ours", target=delivery.target, alert_key=delivery.key)
         return Unavailable("internal error", certain=False)

@@ -77,7 +77,8 @@ class Settler:
         for reason, events in ((DeadReason.OUTAGE, settled.outage), (DeadReason.REJECTED, settled.rejected)):
             desk.metrics.out_failed.labels(reason=reason.value).inc(events)
         for track in {item.track for item in batch}:
-            self.return_refused(track)
+            for each in (track, *desk.siblings(track)):
+                self.return_refused(each)
         desk.bell.ring()
         desk.idle.ring()
 

@@ -7,7 +7,7 @@ import msgspec
 
 from mcp_ilert import config
 from mcp_ilert.clock import NowMs
-from mcp_ilert.config import Settings
+from mcp_ilert.config import Settings, SeverityFields, TargetSettings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import McpIlertError, SpoolError
@@ -19,7 +19,8 @@ from mcp_ilert.spool.history import Told, told
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
-from mcp_ilert.targets.port import Target
+from mcp_ilert.targets.incidents import IncidentTarget
+from mcp_ilert.targets.port import More, Target, at_once
 
 Attempted = Callable[[Delivery, Outcome], None]
 Interpret = Callable[[bytes], tuple[Event, Route]]
@@ -86,8 +87,16 @@ class Watched:
     def name(self) -> str:
         return self._target.name
 
-    async def send(self, delivery: Delivery) -> Outcome:
-        outcome = await self._target.send(delivery)
+    @property
+    def credential(self) -> str:
+        return self._target.credential
+
+    @property
+    def requests(self) -> int:
+        return self._target.requests
+
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
+        outcome = await self._target.send(delivery, more)
         self._attempted(delivery, outcome)
         return outcome
 
@@ -96,22 +105,43 @@ class Watched:
 
 
 def targets_of(settings: Settings, mapper: Mapper, attempted: Attempted | None = None) -> dict[str, Target]:
-    """A client for each integration key. Call it in Trio."""
-    fields = Settings().mapping.severity | settings.mapping.severity
+    """A client for each target. Call it in Trio."""
     made: dict[str, Target] = {}
     for name, target in config.targets(settings).items():
-        client = IlertTarget(
-            name,
-            target.key,
-            settings.ilert.api_key or None,
-            settings.ilert.api_url,
-            settings.ilert.timeout_seconds,
-            fields,
-            interpreter(mapper),
-            max_in_flight=settings.delivery.max_in_flight,
-        )
+        open_one = _incident_target if target.kind == "incident" else _alert_target
+        client = open_one(name, target, settings, interpreter(mapper))
         made[name] = client if attempted is None else Watched(client, attempted)
     return made
+
+
+def fields_of(settings: Settings) -> Mapping[str, SeverityFields]:
+    """ILert's two fields for each word of severity."""
+    return Settings().mapping.severity | settings.mapping.severity
+
+
+def _alert_target(name: str, target: TargetSettings, settings: Settings, interpret: Interpret) -> Target:
+    return IlertTarget(
+        name,
+        target.key,
+        settings.ilert.api_key or None,
+        settings.ilert.api_url,
+        settings.ilert.timeout_seconds,
+        fields_of(settings),
+        interpret,
+        max_in_flight=settings.delivery.max_in_flight,
+    )
+
+
+def _incident_target(name: str, target: TargetSettings, settings: Settings, interpret: Interpret) -> Target:
+    return IncidentTarget(
+        name,
+        target.key,
+        settings.ilert.api_url,
+        settings.ilert.timeout_seconds,
+        interpret,
+        target.services,
+        max_in_flight=settings.delivery.max_in_flight,
+    )
 
 
 def same_targets(old: Settings, new: Settings) -> bool:
