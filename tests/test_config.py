@@ -205,7 +205,7 @@ MISTAKES = [
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
     (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
-    ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
+    ("ilert: {webhook_key: k, heartbeat_url: 'ftp://x/h'}", "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"),
     (API + "routes: [{target: incident}]", "routes[0].services: empty; expected a service at least, since the route opens incidents"),
     (KEY + "routes: [{target: incident, services: [{id: 1}]}]", "routes[0].target: incident, but ilert.api_key is empty; expected the account's API key there"),
     (API + "routes: [{target: incident, services: [{id: 1, alias: a}]}]", "routes[0].services[0]: got id and alias, expected one of them"),
@@ -406,12 +406,14 @@ def test_a_reload_names_what_needs_a_restart() -> None:
 def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path: Path) -> None:
     for name in ("a", "w", "t", "r", "c.pem", "k.pem"):
         (tmp_path / name).write_text(f"{name}\n")
+    (tmp_path / "h").write_text("https://beat.ilert.com/api/pings/h\n")
     settings = loaded(
-        "ilert: {api_key_file: a, webhook_key_file: w}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
+        "ilert: {api_key_file: a, webhook_key_file: w, heartbeat_url_file: h}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
         "auth: {tokens: [{name: n, token_file: t}]}\nroutes: [{name: r, webhook_key_file: r}]",
         path=tmp_path / "config.yaml",
     )
-    assert {path.name for path in config.watched_files(settings)} == {"a", "w", "t", "r", "c.pem", "k.pem"}
+    watched = {path.name for path in config.watched_files(settings)}
+    assert watched == {"a", "w", "h", "t", "r", "c.pem", "k.pem"}
     assert settings.ilert.api_key == Secret("a")
     assert settings.auth.tokens[0].token == Secret("t")
     assert config.targets(settings)["r"].key == Secret("r")

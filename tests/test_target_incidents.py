@@ -161,7 +161,8 @@ async def test_an_update_whose_answer_was_lost_is_not_written_twice() -> None:
 async def test_somebody_elses_change_in_between_is_not_overwritten() -> None:
     world = IncidentWorld()
     await world.send()
-    handle, moved = world.core.handle, []
+    handle = world.core.handle
+    moved: list[int] = []
 
     def interfere(request: Any, now: float) -> Any:
         if request.method == "PUT" and request.header("if-match") and not moved:
@@ -253,7 +254,7 @@ async def test_each_answer_has_the_outcome_of_the_table(
         ref = "" if method == "POST" else "1"
         found = await world.target.send(delivery(key="k", target="default-incident", ref=ref))
         assert isinstance(found, outcome), (method, found)
-    assert API_KEY not in repr(found)
+        assert API_KEY not in repr(found)
 
 
 async def test_a_failure_while_looking_has_surely_changed_nothing() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mcp_ilert.config.fault import Fault
-from mcp_ilert.config.kinds import SEVERITY_WORDS
+from mcp_ilert.config.kinds import SEVERITY_WORDS, http_url
 from mcp_ilert.config.model import Settings
 from mcp_ilert.config.routes import route_faults
 from mcp_ilert.config.secret import Secret
@@ -39,6 +39,9 @@ def _keys(settings: Settings) -> Iterator[Fault]:
             "ilert.webhook_key: empty, and so is ilert.api_key;"
             " expected the integration key of an alert source in one of them",
         )
+    if ilert.heartbeat_url and http_url(ilert.heartbeat_url.reveal()):
+        line = "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"
+        yield Fault(("ilert.heartbeat_url", "ilert.heartbeat_url_file"), line)
     if (tls.cert_file is None) != (tls.key_file is None):
         missing, given = ("key_file", "cert_file") if tls.key_file is None else ("cert_file", "key_file")
         yield Fault(
@@ -133,6 +136,9 @@ def warnings(settings: Settings) -> list[str]:
     url = urlsplit(settings.ilert.api_url)
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         lines.append("ilert.api_url: http:// sends keys and events unencrypted; use https://")
+    beat = urlsplit(settings.ilert.heartbeat_url.reveal())
+    if beat.scheme == "http" and not is_loopback(beat.hostname or ""):
+        lines.append("ilert.heartbeat_url: http:// sends the monitor's key unencrypted; use https://")
     if not settings.auth.tokens and not is_loopback(settings.listen.address):
         lines.append(
             f"auth.tokens: empty, and listen.address {settings.listen.address} is beyond loopback:"
@@ -182,7 +188,13 @@ def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:
 def watched_files(settings: Settings) -> tuple[Path, ...]:
     """The files beside the configuration whose change asks for a reload: secrets and certificates."""
     tls, ilert = settings.tls, settings.ilert
-    named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file]
+    named = [
+        ilert.api_key_file,
+        ilert.webhook_key_file,
+        ilert.heartbeat_url_file,
+        tls.cert_file,
+        tls.key_file,
+    ]
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]
     return tuple(dict.fromkeys(Path(name) for name in named if name))

@@ -112,12 +112,10 @@ class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     timeout_seconds: Annotated[Seconds, about("How long one request to iLert may take.")] = 10.0
     # Its last part is the heartbeat's key, so the whole URL is kept as a secret.
-    heartbeat_url: Annotated[Secret, about("Pinged while the bridge is healthy.", later="the heartbeat")] = (
-        msgspec.field(default_factory=Secret)
+    heartbeat_url: Annotated[Secret, about("Pinged each 60 s while the bridge is well.")] = msgspec.field(
+        default_factory=Secret
     )
-    heartbeat_url_file: Annotated[
-        PrivateFile | None, about("A file that holds heartbeat_url.", later="the heartbeat")
-    ] = None
+    heartbeat_url_file: Annotated[PrivateFile | None, _FILE_OF] = None
 
     @property
     def api_base(self) -> str:

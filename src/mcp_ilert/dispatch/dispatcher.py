@@ -122,10 +122,18 @@ class Dispatcher:
 
     def notes(self) -> list[str]:
         """What an operator should know of the targets, a line each; nothing while all is well."""
+        tracks = self._desk.tracks.values()
+        paused = [
+            f"target {track.name}: paused by an operator; resume it to deliver"
+            for track in tracks
+            if track.paused
+        ]
+        return [*paused, *self.ailments()]
+
+    def ailments(self) -> list[str]:
+        """Why some target takes nothing but probes, a line each; an operator's pause is none."""
         lines = []
         for track in self._desk.tracks.values():
-            if track.paused:
-                lines.append(f"target {track.name}: paused by an operator; resume it to deliver")
             if track.state.park.parked:
                 lines.append(_parked(track))
             if not isinstance(track.state.breaker, Closed):

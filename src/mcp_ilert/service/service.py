@@ -13,7 +13,7 @@ from mcp_ilert.console.look import Look
 from mcp_ilert.control import Answer, PauseTarget, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, StartError
-from mcp_ilert.events import Counts
+from mcp_ilert.events import Counts, Severity
 from mcp_ilert.intake import Intake
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -21,6 +21,7 @@ from mcp_ilert.service import health
 from mcp_ilert.service.parts import (
     Attempted,
     limits_of,
+    oldest_at,
     rules_of,
     same_targets,
     targets_of,
@@ -110,6 +111,19 @@ class Service:
         """What keeps the bridge from accepting, and what an operator should know."""
         reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
         return reasons, [*self._delivering().notes(), *health.notes(self.counts(), self.settings)]
+
+    async def ailments(self) -> list[str]:
+        """Why the bridge does not accept or deliver. Commits nothing, with all that a commit takes.
+
+        Raises UnavailableError where the spool takes nothing.
+        """
+        reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
+        await self.spool.settle((), {}, self._now_ms())
+        return [*reasons, *self._delivering().ailments()]
+
+    def oldest(self) -> Mapping[Severity, float]:
+        """The age of the oldest event that waits, in seconds, by severity."""
+        return oldest_at(self.path, self._now_ms)()
 
     async def handle(self, request: Request) -> Answer:
         """Carry out what a command asks for through the control socket."""
