@@ -212,7 +212,7 @@ MISTAKES = [
     (KEY + "routes: [{services: [{impact: DEGRADED}]}]", "routes[0].services[0]: got neither id nor alias, expected one of them"),
     (API + "routes: [{name: a, webhook_key: r}, {name: a, webhook_key: r, target: incident, services: [{id: 1}]}]", 'routes[1].target: got "incident", but routes[0], which has the same name "a", opens another kind; expected a name for each kind'),
     (KEY + "routes: [{services: [{id: 0}]}]", "routes[0].services[0].id: got 0, expected a whole number ≥ 1"),
-    (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
+    (KEY + "routes: [{escalate_if_nobody: x}]", "routes[0].escalate_if_nobody: needs the account's API key in ilert.api_key, to ask who is on call, and the integration key in ilert.webhook_key"),
     (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
     (KEY + "history: {keep_days: 0}", "history.keep_days: got 0, expected a number of days > 0"),
     (KEY + "history: {max_bytes: -1}", "history.max_bytes: got -1, expected a number of bytes ≥ 0"),

@@ -47,6 +47,8 @@ class RouteRules(Protocol):
     @property
     def routing_key(self) -> str | None: ...
     @property
+    def escalate_if_nobody(self) -> str | None: ...
+    @property
     def target(self) -> str: ...
     @property
     def services(self) -> Sequence[Any]: ...
@@ -87,6 +89,10 @@ class Route(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     services: tuple[Any, ...] = ()
     drop: bool = False
+    escalate_if_nobody: str | None = None
+    """The routing key in place of the other while nobody is on call."""
+    on_call: str = ""
+    """Who was on call when it was asked, where that is known; no part of the rules."""
 
 
 class Considered(msgspec.Struct, frozen=True):
@@ -269,7 +275,13 @@ def _route(route: RouteRules) -> Route:
     else:
         target = DEFAULT_INCIDENT_TARGET if route.target == "incident" else DEFAULT_TARGET
     return Route(
-        route.name, target, route.routing_key, dict(route.labels), tuple(route.services), drop=route.drop
+        route.name,
+        target,
+        route.routing_key,
+        dict(route.labels),
+        tuple(route.services),
+        drop=route.drop,
+        escalate_if_nobody=route.escalate_if_nobody,
     )
 
 

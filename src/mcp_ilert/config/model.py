@@ -204,7 +204,7 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     routing_key: Annotated[Words | None, about("Overrides the escalation policy at iLert.")] = None
     escalate_if_nobody: Annotated[
-        Words | None, about("Escalation where nobody is on call.", later="looking at who is on call")
+        Words | None, about("The routing key in place of routing_key while nobody is on call.")
     ] = None
     target: Annotated[Literal["alert", "incident"], about("What is opened at iLert.")] = "alert"
     services: Annotated[tuple[Service, ...], about("Services touched; an incident needs one.")] = ()

@@ -53,6 +53,12 @@ def route_faults(settings: Settings) -> Iterator[Fault]:
         if route.webhook_key:
             yield from _own_target(route, here, names, keys)
         yield from _services(route, here)
+        if route.escalate_if_nobody and not (settings.ilert.api_key and settings.ilert.webhook_key):
+            line = (
+                f"{here}.escalate_if_nobody: needs the account's API key in ilert.api_key, to ask who is on call,"
+                " and the integration key in ilert.webhook_key"
+            )
+            yield Fault((f"{here}.escalate_if_nobody", "ilert.api_key", "ilert.webhook_key"), line)
         if route.target == "incident" and not route.drop and not settings.ilert.api_key:
             line = (
                 f"{here}.target: incident, but ilert.api_key is empty; expected the account's API key there"

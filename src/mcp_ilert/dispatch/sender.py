@@ -15,6 +15,7 @@ from mcp_ilert.events import (
     Again,
     DeadByOutage,
     DeadByRejection,
+    Delivered,
     Delivery,
     Done,
     Outcome,
@@ -103,7 +104,7 @@ def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) ->
         said = said.bind(digest=True)
     match verdict.decision:
         case Done():
-            said.info("delivered")
+            said.info("delivered", **({"note": note} if (note := _reason(outcome)) else {}))
         case Again(due_ms=due_ms):
             wait = round(max(0, due_ms - at.wall_ms) / 1000, 3)
             said.info("not delivered, will be sent again", reason=_reason(outcome), seconds=wait)
@@ -123,6 +124,8 @@ def _reason(outcome: Outcome) -> str:
             return text
         case Throttled():
             return "rate limit of the integration key"
+        case Delivered(note=note):
+            return note
         case _:
             return getattr(outcome, "detail", "")
 

@@ -80,6 +80,8 @@ def _notes(entry: Entry, route: Route, settings: Settings) -> list[str]:
         notes.append(
             f"the {what} goes to every target where the key is open or waits; routes decide where there is none"
         )
+    if route.escalate_if_nobody and entry.kind is Kind.ALERT:
+        notes.append(f"while nobody is on call, its routingKey is {route.escalate_if_nobody!r}")
     if route.drop:
         notes.append("a route drops it: answered 202, counted, never sent")
     elif _kind(entry, settings) == "incident":

@@ -55,7 +55,7 @@ async def open_service(
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
         ends.callback(service.end_recording)
         service.record()
-        targets = targets_of(settings, mapper, attempted)
+        targets = targets_of(settings, mapper, attempted, service.on_call)
         metrics.use_targets(targets)
         await spool.change(Retarget(tuple(targets)), now_ms())
         waker.dispatcher = dispatcher = Dispatcher(spool, targets, settings, metrics, now_ms, draw)
@@ -68,6 +68,7 @@ async def open_service(
             if load is not None:
                 nursery.start_soon(service.reloads, load, doors.take)
                 nursery.start_soon(watch, lambda: config.watched_files(service.settings), service.ask_reload)
+            nursery.start_soon(service.on_call.run)
             nursery.start_soon(heartbeat_of(service).run)
             _tell(service)
             yield service

@@ -20,6 +20,7 @@ from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
 from mcp_ilert.targets.incidents import IncidentTarget
+from mcp_ilert.targets.on_call import OnCall, Wanted
 from mcp_ilert.targets.port import More, Target, at_once
 
 Attempted = Callable[[Delivery, Outcome], None]
@@ -66,14 +67,32 @@ def brief_of(payload: bytes) -> Brief:
     return Brief(event.source, event.summary)
 
 
-def interpreter(mapper: Mapper) -> Interpret:
+def interpreter(mapper: Mapper, on_call: OnCall | None = None) -> Interpret:
     """From an event's text to what its request says; the mapping is that of now, not of when it came."""
 
     def interpret(payload: bytes) -> tuple[Event, Route]:
         event = decode_event(payload)
-        return event, mapper.route(event)
+        route = mapper.route(event)
+        return event, route if on_call is None else escalated(route, on_call)
 
     return interpret
+
+
+def escalated(route: Route, on_call: OnCall) -> Route:
+    """The route with who is on call for it; where it is known that nobody is, by its other routing key."""
+    if route.escalate_if_nobody and on_call.nobody(route.target, route.routing_key):
+        route = msgspec.structs.replace(route, routing_key=route.escalate_if_nobody)
+    return msgspec.structs.replace(route, on_call=on_call.who(route.target, route.routing_key))
+
+
+def wanted_of(settings: Settings) -> Wanted | None:
+    """Of whom it is looked whether they are on call. None without an account key that is one and nothing else."""
+    ilert = settings.ilert
+    if not ilert.api_key or not ilert.webhook_key:
+        return None
+    alerts = {name: t.key for name, t in config.targets(settings).items() if t.kind == "alert"}
+    keys = [k for route in settings.routes for k in (route.routing_key, route.escalate_if_nobody) if k]
+    return Wanted(ilert.api_base, ilert.api_key, ilert.timeout_seconds, alerts, tuple(dict.fromkeys(keys)))
 
 
 class Watched:
@@ -104,12 +123,17 @@ class Watched:
         await self._target.aclose()
 
 
-def targets_of(settings: Settings, mapper: Mapper, attempted: Attempted | None = None) -> dict[str, Target]:
+def targets_of(
+    settings: Settings,
+    mapper: Mapper,
+    attempted: Attempted | None = None,
+    on_call: OnCall | None = None,
+) -> dict[str, Target]:
     """A client for each target. Call it in Trio."""
     made: dict[str, Target] = {}
     for name, target in config.targets(settings).items():
         open_one = _incident_target if target.kind == "incident" else _alert_target
-        client = open_one(name, target, settings, interpreter(mapper))
+        client = open_one(name, target, settings, interpreter(mapper, on_call))
         made[name] = client if attempted is None else Watched(client, attempted)
     return made
 

@@ -25,11 +25,13 @@ from mcp_ilert.service.parts import (
     rules_of,
     same_targets,
     targets_of,
+    wanted_of,
     with_what_stays,
 )
 from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
+from mcp_ilert.targets.on_call import OnCall
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
 
@@ -64,6 +66,8 @@ class Service:
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
+        self.on_call = OnCall()
+        self.on_call.use(wanted_of(settings))
         self.stopping = False
         self.url = ""
         """Where the doors are."""
@@ -188,8 +192,9 @@ class Service:
         rules = rules_of(new, mapper)
         self.spool.use(rules)
         self._tell = rules.tell
+        self.on_call.use(wanted_of(new))
         if not same_targets(old, new):
-            self._targets = targets_of(new, mapper, self._attempted)
+            self._targets = targets_of(new, mapper, self._attempted, self.on_call)
         try:
             self.record()
         except StartError as error:

@@ -4,10 +4,11 @@ import ssl
 from collections.abc import Callable, Mapping
 
 import httpx
+import msgspec
 
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import InvalidEventError, MalformedError
-from mcp_ilert.events import Delivery, Event, Outcome, Rejected, Severity, Unavailable
+from mcp_ilert.events import Delivered, Delivery, Event, Kind, Outcome, Rejected, Severity, Unavailable
 from mcp_ilert.targets.answers import classify
 from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
@@ -85,4 +86,7 @@ class IlertTarget:
         answer = await self._caller.ask("POST", self._url, content)
         if isinstance(answer, Unavailable):
             return answer
-        return classify(answer, self._now_ms(), self._hidden)
+        outcome = classify(answer, self._now_ms(), self._hidden)
+        if isinstance(outcome, Delivered) and facts.on_call and delivery.kind is Kind.ALERT:
+            return msgspec.structs.replace(outcome, note=f"on call: {facts.on_call}")
+        return outcome
