@@ -101,12 +101,13 @@ def http2_reads(each: int) -> list[bytes]:
 
 
 def by_http2_session(bounds: Bounds) -> Reader:
-    read = by_session(Http2Session(bounds))
+    calendar = Calendar(0.0)
+    read = by_session(Http2Session(bounds, None, None, calendar))
 
     def read_on(data: bytes) -> int:
         nonlocal read
         if data.startswith(PREFACE):
-            read = by_session(Http2Session(bounds))
+            read = by_session(Http2Session(bounds, None, None, calendar))
         return read(data)
 
     return read_on

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -25,9 +26,10 @@ import rig
 from mcp_ilert.config import Settings
 from mcp_ilert.errors import McpIlertError
 from mcp_ilert.events import Done, Entry, Kind, Settlement, Severity
-from mcp_ilert.intake import Dialect, Intake, Limits, Terms
+from mcp_ilert.intake import Answer, Dialect, Intake, Limits, Terms
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.tail import Batch
@@ -105,15 +107,15 @@ def fold(store: SqliteStore, now_ms: int) -> None:
 
 def deliver(store: SqliteStore, now_ms: int) -> None:
     """Lease and settle, ten at a time, each a transaction."""
+    done: list[Settlement] = []
+
+    def lease(engine: Engine) -> None:
+        leased = engine.lease([Want("default", 10, 10)], {}, now_ms)
+        done[:] = [Settlement(delivery.lease, Done(), now_ms) for delivery in leased.deliveries]
+
     for _ in range(DELIVERIES // 10):
-        leased: list[int] = []
-        store.transact(
-            lambda e, leased=leased: leased.extend(  # type: ignore[misc]
-                d.lease for d in e.lease([Want("default", 10, 10)], {}, now_ms).deliveries
-            )
-        )
-        done = [Settlement(lease, Done(), now_ms) for lease in leased]
-        store.transact(lambda e, done=done: e.settle(done, {}, now_ms))  # type: ignore[misc]
+        store.transact(lease)
+        store.transact(lambda engine: engine.settle(done, {}, now_ms))
 
 
 def fill(path: Path, lanes: int) -> None:
@@ -140,9 +142,8 @@ def spool_costs(path: Path, events: int) -> tuple[dict[str, Cost], float]:
             if size != BATCHES[-1] and name != "one key":
                 continue  # an append does not look at the keys
             some = entries(events // 4, key, T0)
-            costs[f"append, {size} a commit"] = measured(
-                lambda some=some, size=size: append(store, some, size), len(some)
-            )  # type: ignore[misc]
+            work = partial(append, store, some, size)
+            costs[f"append, {size} a commit"] = measured(work, len(some))
             fold(store, T0)
         given = entries(events, key, T0)
         append(store, given, 1_000)
@@ -165,6 +166,10 @@ class Nothing:
         done([None] * len(puts))
 
 
+def answered(_answers: Sequence[Answer]) -> None:
+    """Nobody waits."""
+
+
 def intake_costs(events: int) -> dict[str, Cost]:
     """Decoding, checking and mapping, with nothing behind."""
     intake = Intake(Nothing(), Mapper(Settings()), Metrics(), lambda: T0, Limits())
@@ -175,11 +180,11 @@ def intake_costs(events: int) -> dict[str, Cost]:
     def singles() -> None:
         terms = [Terms("http2", Dialect.JSON)] * 100
         for i in range(0, events, 100):
-            intake.offer(bodies[i : i + 100], terms[: len(bodies[i : i + 100])], len)
+            intake.offer(bodies[i : i + 100], terms[: len(bodies[i : i + 100])], answered)
 
     def each(wholes: Sequence[bytes], dialect: Dialect) -> None:
         for whole in wholes:
-            intake.offer([whole], [Terms("http2", dialect)], len)
+            intake.offer([whole], [Terms("http2", dialect)], answered)
 
     return {
         "decode and map, single events": measured(singles, events),

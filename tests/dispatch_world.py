@@ -34,6 +34,7 @@ class Retries(msgspec.Struct, frozen=True):
 
 class StormSection(msgspec.Struct, frozen=True):
     after_seconds: float = 300
+    digest_below: str = "high"
 
 
 class DeliverySection(msgspec.Struct, frozen=True):

@@ -70,9 +70,15 @@ class Client:
     """One connection. `talk` carries bytes both ways until neither side has any."""
 
     def __init__(
-        self, *, bounds: Bounds | None = None, foreign: Any = None, budget: Any = None, settings=None
+        self,
+        *,
+        bounds: Bounds | None = None,
+        foreign: Any = None,
+        budget: Any = None,
+        settings=None,
+        calendar: Any = None,
     ):
-        self.session = http2.Http2Session(bounds or Bounds(), foreign, budget)
+        self.session = http2.Http2Session(bounds or Bounds(), foreign, budget, calendar)
         config = h2.config.H2Configuration(
             header_encoding=None, validate_outbound_headers=False, normalize_outbound_headers=False
         )

@@ -35,7 +35,7 @@ class IncidentWorld:
             Secret(API_KEY),
             "http://127.0.0.1:9",
             10,
-            lambda _payload: (self.event, Facts(services=self.services)),
+            lambda _delivery: (self.event, Facts(services=self.services)),
             now_ms=lambda: T0,
             transport=httpx.MockTransport(self._handle),
         )

@@ -126,3 +126,37 @@ def test_the_sdist_builds_into_a_wheel_whose_compiled_modules_win_the_import(tre
     assert seen.returncode == 0, seen.stdout
     assert [Path(line).name for line in seen.stdout.split()] == [name + SUFFIX for name in FAST]
     assert all(line.startswith(str(tree)) for line in seen.stdout.split())
+
+
+LISTED = """
+import runpy, setuptools, Cython.Build
+Cython.Build.cythonize = lambda modules, **_: modules
+def setup(ext_modules):
+    for m in ext_modules:
+        print((m.name, m.include_dirs, m.extra_objects))
+setuptools.setup = setup
+runpy.run_path("setup.py")
+"""
+"""Lists what would be built."""
+
+
+@compiler
+def test_without_libnghttp2_only_its_module_is_left_out_and_one_line_says_so(tree: Path) -> None:
+    cc = tree / "cc"
+    cc.write_text(f'#!/bin/sh\ncase "$*" in *nghttp2*) exit 1;; esac\nexec {shutil.which("cc")} "$@"\n')
+    cc.chmod(0o755)
+    lines = run(tree, "-c", LISTED, CC=str(cc)).stdout.splitlines()
+    missing = "libnghttp2 (1.52 or newer) with its header is not installed; HTTP/2 runs on the slower stack"
+    assert [line for line in lines if not line.startswith("(")] == [f"warning: {missing}"]
+    assert "mcp_ilert._fast.http1" in str(lines)
+    assert "mcp_ilert._fast.http2" not in str(lines)
+    refused = run(tree, "-c", LISTED, CC=str(cc), MCP_ILERT_REQUIRE_FAST="1")
+    assert refused.returncode == 1
+    assert refused.stdout == f"MCP_ILERT_REQUIRE_FAST=1: {missing}\n"
+
+
+def test_a_prefix_says_where_libnghttp2_is_to_be_had(tree: Path) -> None:
+    lines = run(tree, "-c", LISTED, NGHTTP2_PREFIX="/some/where").stdout.splitlines()
+    (found,) = [line for line in lines if "_fast.http2" in line]
+    assert "'/some/where/include'" in found
+    assert "'/some/where/lib/libnghttp2.a'" in found

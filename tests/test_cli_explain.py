@@ -170,7 +170,7 @@ async def test_the_request_is_the_one_that_goes_out() -> None:
         "http://127.0.0.1:9",
         1,
         FIELDS,
-        lambda text: (decode_event(text), mapper.route(decode_event(text))),
+        lambda sent: (decode_event(sent.payload), mapper.route(decode_event(sent.payload))),
         transport=httpx.MockTransport(handler),
     )
     await target.send(delivery(payload=payload, severity=mapper.severity(decode_event(payload))))

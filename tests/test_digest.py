@@ -6,10 +6,13 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_ilert.config import Match, RouteSettings, Settings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import storm
 from mcp_ilert.dispatch.storm import Storm
 from mcp_ilert.events import DeadByRejection, Delivery, Kind, Settlement, Severity
+from mcp_ilert.mapping import Mapper
+from mcp_ilert.service.parts import interpreter
 from mcp_ilert.spool.changes import step
 from mcp_ilert.spool.gathering import (
     TOLD_KEPT,
@@ -65,6 +68,15 @@ def test_the_most_telling_summaries_are_the_severest_and_then_the_most_frequent(
     made = gathering_of([(LOW, f"s{i}") for i in range(30)])
     details = msgspec.json.decode(payload(made, "k", Kind.ALERT))["details"]
     assert details.count("\n- ") == TOLD_SHOWN
+
+
+def test_a_digest_matches_routes_as_the_worst_of_its_alerts_does() -> None:
+    lesser = RouteSettings(name="lesser", match=Match(source="db", severity=("medium",)), routing_key="ops")
+    interpret = interpreter(Mapper(Settings(routes=(lesser,))))
+    text = payload(gathering_of([(LOW, "a"), (MEDIUM, "b")]), "k", Kind.ALERT)
+    own = Delivery(1, "default", "k", Kind.ALERT, MEDIUM, text, 2, T0, T0, 0, 0, 0, digest=True)
+    assert interpret(own)[1].routing_key == "ops"
+    assert interpret(msgspec.structs.replace(own, severity=LOW))[1].routing_key is None
 
 
 def test_a_new_storm_begins_its_digest_anew() -> None:

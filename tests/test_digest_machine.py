@@ -229,6 +229,7 @@ class DigestMachine(RuleBasedStateMachine):
         assert counts.dead == sum(m.dead_letters() for m in models)
         assert counts.dropped_by_operator == sum(m.dropped for m in models)
         assert counts.lanes == sum(m.pending() > 0 for m in models)
+        assert counts.members == sum(m.member for m in models)
 
     @invariant()
     def each_lane_is_as_the_model_has_it(self) -> None:

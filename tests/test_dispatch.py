@@ -296,6 +296,25 @@ async def test_draining_gives_up_on_an_attempt_that_outlasts_the_grace_and_loses
         assert w.target.closed == 1
 
 
+async def test_a_stop_while_a_lease_is_being_committed_ends_quietly_and_loses_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    async with idle_world() as w:
+        lease = w.spool.lease
+
+        async def slowly(*asked: Any) -> Any:
+            with trio.CancelScope(shield=True):  # as in the spool: who is cancelled gets it all the same
+                await trio.sleep(5)
+                return await lease(*asked)
+
+        w.patch(lease=slowly)
+        async with running(w):
+            await w.put("a")
+            await trio.sleep(1)
+        assert w.spool.counts().pending == 1
+        assert w.target.ended == []
+
+
 async def test_a_drained_dispatcher_ends_its_run(autojump_clock: MockClock) -> None:
     async with idle_world() as w, trio.open_nursery() as nursery:
         nursery.start_soon(w.dispatcher.run)

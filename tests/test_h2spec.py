@@ -57,13 +57,20 @@ def port():
     server.stdout.close()
 
 
-def test_h2spec_passes_but_for_what_is_explained(h2spec: str, port: int) -> None:
-    options = ["--host", "127.0.0.1", "--port", str(port), "--timeout", "1"]
+def failures(h2spec: str, port: int, seconds: int) -> tuple[set[str], str]:
+    """What fails, waiting so long for each answer; and all that h2spec says."""
+    options = ["--host", "127.0.0.1", "--port", str(port), "--timeout", str(seconds)]
     found = subprocess.run(
-        [h2spec, *options], capture_output=True, text=True, timeout=120, check=False
+        [h2spec, *options], capture_output=True, text=True, timeout=200, check=False
     ).stdout
     counts = re.search(r"(\d+) tests, (\d+) passed, 0 skipped, (\d+) failed", found)
     assert counts is not None, found
     assert int(counts[1]) >= 140
-    failed = re.findall(r"× \d+: (.*)", found.partition("Failures:")[2])
-    assert set(failed) == EXPLAINED, found[-4_000:]
+    return set(re.findall(r"× \d+: (.*)", found.partition("Failures:")[2])), found[-4_000:]
+
+
+def test_h2spec_passes_but_for_what_is_explained(h2spec: str, port: int) -> None:
+    failed, said = failures(h2spec, port, 1)
+    if failed != EXPLAINED:  # on a machine that is busy with other things
+        failed, said = failures(h2spec, port, 10)
+    assert failed == EXPLAINED, said

@@ -244,6 +244,7 @@ STRANGE = {
     "two lengths": post(extra=b"Content-Length: 14\r\n"),
     "chunks with an extension": chunked(b"5;a=b\r\n12345\r\n0\r\n\r\n"),
     "chunks with trailers": chunked(b"5\r\n12345\r\n0\r\nX: a\r\n\r\n"),
+    "an end without a size": chunked(b"\r\n\r\n" + post()),
     "a chunk of no size": chunked(b"\r\n12345\r\n0\r\n\r\n"),
     "a chunk of a strange size": chunked(b"g\r\n12345\r\n0\r\n\r\n"),
     "a chunk with a sign": chunked(b"+5\r\n12345\r\n0\r\n\r\n"),

@@ -6,6 +6,7 @@ import pytest
 from hyperframe.frame import DataFrame, HeadersFrame
 
 from http2_client import GET, POST, Client, Foreign, http2
+from mcp_ilert._fast.http1 import Calendar
 from mcp_ilert.wire import Bounds, Phase
 
 NO_ERROR = 0
@@ -54,6 +55,21 @@ def test_an_answer_has_its_headers_body_and_length():
     answer = client.answers[empty]
     assert (answer.status, answer.body, answer.ended) == (503, b"", True)
     assert answer.headers[b"retry-after"] == b"5"
+
+
+def test_answers_bear_the_date_of_their_calendar():
+    calendar = Calendar(0.0)
+    client = Client(calendar=calendar)
+    dates = []
+    for now in (0.0, 0.0, 86_400.0):
+        calendar.turn(now)
+        accepted, refused = client.post(), client.post()
+        client.talk()
+        client.session.answer(refused, 422, (), b"no")
+        client.session.accepted(accepted)
+        client.talk()
+        dates += [client.answers[one].headers[b"date"] for one in (accepted, refused)]
+    assert dates == [b"Thu, 01 Jan 1970 00:00:00 GMT"] * 4 + [b"Fri, 02 Jan 1970 00:00:00 GMT"] * 2
 
 
 def test_a_body_in_many_pieces_is_one():
@@ -473,6 +489,28 @@ def test_what_is_complete_is_answered_after_the_client_has_shut_its_side():
     assert client.session.pending == 0
     assert client.answers[whole].status == 202
     assert client.answers[part].status is None
+
+
+def test_what_was_queued_for_a_client_that_has_gone_is_let_go():
+    foreign = Foreign()
+    client = Client(foreign=foreign)
+    blocked, fresh, part = (client.open(GET, end=end) for end in (True, True, False))
+    client.talk()
+    client.session.respond(blocked, 200, [])
+    client.session.send(blocked, bytes(50_000))
+    client.session.output()
+    client.session.send(blocked, bytes(50_000))
+    client.session.respond(fresh, 200, [])
+    client.session.send(fresh, bytes(1_000), end=True)
+    client.session.receive(b"", [])
+    assert foreign.resets == [blocked, fresh, part]
+    client.session.send(blocked, b"more")
+    client.session.respond(part, 200, [])
+    for _ in range(3):
+        client.session.output()
+    assert (client.session.pending, client.session.held) == (0, 0)
+    assert foreign.resets == [blocked, fresh, part]
+    assert foreign.drains == [blocked]
 
 
 def test_settings_say_what_is_taken():

@@ -131,18 +131,11 @@ def test_a_label_that_nobody_declared_is_refused() -> None:
         Metrics().in_events.labels("http1")
 
 
-@pytest.mark.parametrize("value", [0.0, 0.0005, 0.0007, 0.1, 10.0, 99.0])
-def test_many_observations_at_once_are_as_many_one_by_one(value):
-    once, one_by_one = Metrics(), Metrics()
-    observe_many(once.ingest_latency, value, 3)
-    for _ in range(3):
-        one_by_one.ingest_latency.observe(value)
-
-    def shown(metrics):
-        return [
-            (sample.name, sample.labels, pytest.approx(sample.value))
-            for family in metrics.ingest_latency.collect()
-            for sample in family.samples
-        ]
-
-    assert [(n, v, x.expected) for n, v, x in shown(once)] == shown(one_by_one)
+@pytest.mark.parametrize("value", [0.0, 0.0005, 0.0006, 3.0, 99.0])
+def test_many_equal_observations_are_those_one_by_one(value):
+    one, many = Metrics(), Metrics()
+    for _ in range(7):
+        one.ingest_latency.observe(value)
+    observe_many(many.ingest_latency, value, 7)
+    found = [[line for line in m.exposition().splitlines() if b"ingest_latency" in line] for m in (one, many)]
+    assert found[0] == found[1]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import structlog
-from hypothesis import HealthCheck, given
+import trio
+from hypothesis import HealthCheck, example, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
@@ -29,17 +30,12 @@ from mcp_ilert.simulation import (
     Scenario,
     Setup,
     difference,
-    feed,
     load_scenario,
     simulate,
 )
+from mcp_ilert.simulation import run as simulation
 
 PROMPT = Scenario(per_minute=None, latency_seconds=0.0)
-
-
-@pytest.fixture
-def look_ahead(monkeypatch):
-    return lambda events: monkeypatch.setattr(feed, "LOOK_AHEAD", events)
 
 
 def conf(per_minute: int = 50, **sections) -> Settings:
@@ -158,6 +154,27 @@ def test_what_finds_a_full_spool_is_told_apart(tmp_path):
     report = run(tmp_path, [(i / 100, event(f"k{i}")) for i in range(10)], full)
     assert report.unavailable == 6
     assert report.counts.accepted == 4
+
+
+def test_a_digests_pages_are_ours_and_counted_apart(tmp_path):
+    alerts = [(0, event(f"k{i}", 1)) for i in range(5)] + [(0, event("lesser", 3)), (1, event("least", 4))]
+    resolves = [(3600, event(key, status="resolved")) for key in ("lesser", "least")]
+    report = run(tmp_path, [*alerts, *resolves], conf(1))
+    assert (report.alerts, report.counts.delivered, report.counts.digested) == (5, 5, 4)
+    assert (report.digest_alerts, report.digest_resolves) == (1, 1)
+    assert [page.events for page in report.pages if page.digest] == [2]
+
+
+def test_what_is_in_a_digest_takes_room_in_the_spool_until_it_is_resolved(tmp_path):
+    small = conf(1, spool=SpoolSettings(max_pending=20))
+    storm = [(i, event(f"k{i}", 3)) for i in range(40)]
+    again = [(100 + i, event(f"k{i}", 3, n=2)) for i in range(1, 11)]
+    fire = [(200, event("fire", 1))]
+    resolves = [(300 + i, event(f"k{i}", status="resolved")) for i in range(10)]
+    after = [(400 + i, event(f"late-{i}", 3)) for i in range(20)]
+    assert run(tmp_path, storm, small).unavailable == 19  # one went out at once
+    assert run(tmp_path, [*storm, *again, *fire, *resolves], small).unavailable == 19
+    assert 19 < run(tmp_path, [*storm, *again, *fire, *resolves, *after], small).unavailable < 39
 
 
 def test_a_route_that_drops_pages_nobody(tmp_path):
@@ -310,8 +327,13 @@ OUTAGES = st.lists(
 )
 
 
+ONE_IS_DIGESTED = [(0.0, key, 1, "firing") for key in "abcde"] + [(0.0, "f", 3, "firing")]
+"""At one request a minute."""
+
+
 @tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(ARRIVALS, OUTAGES, st.integers(1, 60), st.booleans())
+@example(ONE_IS_DIGESTED, [], 1, True)
 def test_whatever_happens_every_event_is_accounted_for(tmp_path, drawn, outages, per_minute, cancel):
     arrivals = [
         (at, event(key, priority, status=status, n=i))
@@ -329,10 +351,24 @@ def test_whatever_happens_every_event_is_accounted_for(tmp_path, drawn, outages,
     assert report.counts.delivered == report.alerts + report.accepts + report.resolves
 
 
-@tuned(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(ARRIVALS, st.integers(1, 60), st.sampled_from([0.0, 0.2, 4.0]), st.sampled_from([1, 2, 3, None]))
-def test_holding_events_back_until_they_matter_changes_nothing(
-    tmp_path, look_ahead, drawn, per_minute, latency, places
+async def put_by_a_task(entries, spool, _alarm, _clock, start_ms) -> int:
+    """The plain feed: a task of Trio's that sleeps until each event's time, a little less, so that it is the first."""
+    for entry in entries:
+        await trio.sleep_until(max(0.0, (entry.accepted_ms - start_ms) / 1000 - 1e-9))
+        await spool.put([entry])
+    return 0
+
+
+@tuned(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ARRIVALS,
+    st.integers(1, 60),
+    st.sampled_from([0.0, 0.2 + 1 / 7000, 4 + 1 / 7000]),  # no sum of these is half a millisecond
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([1.0, 20.0, 300.0]),
+)
+def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task(
+    tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after
 ):
     """Where two things come at the very same time, the bridge may take either first; so here none do."""
     arrivals = [
@@ -343,12 +379,10 @@ def test_holding_events_back_until_they_matter_changes_nothing(
     settings = conf(
         per_minute,
         routes=() if places else (db,),
-        delivery=DeliverySettings(max_in_flight=places or 60),
+        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
     )
     scenario = Scenario(per_minute=None, latency_seconds=latency)
-    held = run(tmp_path, arrivals, settings, scenario)
-    look_ahead(1)
-    at_once = run(tmp_path, arrivals, settings, scenario)
-    look_ahead(64)
-    assert held.pages == at_once.pages
-    assert held.counts == at_once.counts
+    by_the_clock = run(tmp_path, arrivals, settings, scenario)
+    with monkeypatch.context() as patch:
+        patch.setattr(simulation, "feed", put_by_a_task)
+        assert run(tmp_path, arrivals, settings, scenario) == by_the_clock

@@ -13,7 +13,18 @@ from trio.testing import MockClock
 from ilert_world import API_KEY, EVENT, KEY, T0, Facts, delivery, target
 from mcp_ilert import __version__
 from mcp_ilert.errors import InvalidEventError
-from mcp_ilert.events import Delivered, Event, Kind, Link, Refused, Rejected, Severity, Throttled, Unavailable
+from mcp_ilert.events import (
+    Delivered,
+    Delivery,
+    Event,
+    Kind,
+    Link,
+    Refused,
+    Rejected,
+    Severity,
+    Throttled,
+    Unavailable,
+)
 from mcp_ilert.targets.ilert import IlertTarget, events_url
 
 
@@ -268,7 +279,7 @@ async def test_a_body_that_is_cut_does_not_change_the_answer() -> None:
 
 
 async def test_an_event_that_the_rules_no_longer_take_is_the_events_fault() -> None:
-    def interpret(_payload: bytes) -> tuple[Event, Facts]:
+    def interpret(_delivery: Delivery) -> tuple[Event, Facts]:
         raise InvalidEventError("$.summary: expected str")
 
     sender = target(handler=lambda _request: httpx.Response(202))

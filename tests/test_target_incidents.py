@@ -287,7 +287,7 @@ def target_of(handler: Any) -> IncidentTarget:
         Secret(API_KEY),
         "http://127.0.0.1:9/api",
         1,
-        lambda _payload: (event, Facts(services=(Service(id=6001),))),
+        lambda _delivery: (event, Facts(services=(Service(id=6001),))),
         now_ms=lambda: T0,
         transport=httpx.MockTransport(handler),
     )

@@ -257,6 +257,8 @@ class Counts(msgspec.Struct, frozen=True):
     """Events in the inbox, not folded yet; part of pending."""
     undigested: int = 0
     """Events that have left a digest, which `digested` does not have any more; no term of the law."""
+    members: int = 0
+    """Lanes for which a digest stands; with `lanes`, what `spool.max_pending` bounds."""
 
     def error(self) -> int:
         """Left side minus right side of the law: 0 when it holds."""

@@ -316,14 +316,19 @@ async def test_beyond_so_many_groups_the_rest_share_a_digest(world: World) -> No
     assert [d.count for d in sent if "other sources" in said(d)] == [3]
 
 
-async def test_a_full_spool_takes_a_members_resolve(world: World) -> None:
-    await world.alerts("member")
+async def test_members_take_room_and_a_full_spool_takes_what_is_of_them(world: World) -> None:
+    await world.alerts("member", "other")
     await world.gather()
-    await world.put(*(entry("A", f"k{i}") for i in range(250)))
+    assert world.spool.counts().members == 2
+    await world.put(*(entry("A", f"k{i}") for i in range(248)))
     with pytest.raises(UnavailableError, match="full"):
         await world.put(entry("A", "new"))
+    await world.put(
+        entry("A", "other", severity=Severity.HIGH)
+    )  # it waits by itself now, where it was before
     await world.put(entry("R", "member"))
-    assert world.digested == 2
+    assert (world.digested, world.spool.counts().members) == (2, 0)
+    await world.put(entry("A", "new"))
 
 
 async def test_a_member_of_which_nothing_is_heard_is_forgotten_in_silence(world: World) -> None:

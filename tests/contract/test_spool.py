@@ -1,10 +1,12 @@
 """What every spool keeps to, whatever is behind it."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mcp_ilert.callback import answer_of
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.events import (
     DROP,
@@ -69,6 +71,23 @@ async def test_a_put_wakes_its_target(world: World) -> None:
     await world.put(entry(target="other"))
     await world.spool.records()  # a threaded writer may still be folding
     assert world.woken.targets == {"other"}
+
+
+async def test_a_put_wakes_only_for_what_the_dispatcher_does_not_know_of(world: World) -> None:
+    async def wakes(made: Entry) -> bool:
+        world.woken.targets.clear()
+        await world.put(made)
+        await world.spool.records()
+        return bool(world.woken.targets)
+
+    assert await wakes(entry("A", "a"))
+    assert not await wakes(entry("A", "b"))  # it has been told, and has not come yet
+    assert await wakes(entry("A", "fire", severity=Severity.CRITICAL))
+    assert len(await world.lease(tokens=1)) == 1
+    assert not await wakes(entry("A", "c"))  # the lease said that others are ready
+    assert await wakes(entry("A", "fire-2", severity=Severity.CRITICAL))
+    assert len(await world.lease(tokens=9)) == 4
+    assert await wakes(entry("A", "d"))
 
 
 async def test_alert_resolve_and_the_same_alert_within_a_minute_page_twice(world: World) -> None:
@@ -446,3 +465,38 @@ async def test_probes_go_round_all_lanes(world: World) -> None:
         again = Again(due_ms=world.clock() + 5_000, attempts=0, rejections=0, certain=True)
         await world.settle(delivery, again)
     assert "".join(probed) == "abcabc"
+
+
+async def test_each_request_of_an_offer_is_taken_whole_or_not_at_all(world: World) -> None:
+    puts = [
+        [entry(key=f"a{i}") for i in range(15)],
+        [entry(key=f"b{i}") for i in range(10)],
+        [entry(key="a0"), entry(key="c0")],
+        [],
+    ]
+    errors = await answer_of(partial(world.spool.offer, puts))
+    assert [type(error) for error in errors] == [type(None), UnavailableError, type(None), type(None)]
+    assert (world.spool.counts().accepted, world.spool.counts().lanes) == (17, 16)
+
+
+async def test_offers_are_committed_in_their_order(world: World) -> None:
+    told: list[int] = []
+    for number in range(5):
+        world.spool.offer([[entry(text=str(number))]], lambda _, number=number: told.append(number))  # type: ignore[misc]
+    await world.spool.records()
+    assert told == list(range(5))
+    assert (await world.send()).payload == b"4"
+
+
+async def test_a_flood_is_taken_in_slices_and_all_of_it_arrives(world: World) -> None:
+    world.spool.use(Rules(max_pending=1_000_000))
+    keys = [f"k{i % 700}" for i in range(40_000)]
+    puts = [[entry(key=key, text="x") for key in keys[i : i + 500]] for i in range(0, len(keys), 500)]
+    assert await answer_of(partial(world.spool.offer, puts)) == [None] * len(puts)
+    fire = entry(key="fire", severity=Severity.CRITICAL)
+    await world.put(fire)
+    assert [d.key for d in await world.lease()] == ["fire"]
+    while world.spool.counts().inbox:
+        await world.spool.records()
+    counts = world.spool.counts()
+    assert (counts.accepted, counts.pending, counts.coalesced) == (40_001, 701, 39_300)

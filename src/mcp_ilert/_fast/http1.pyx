@@ -287,7 +287,7 @@ cdef class Calendar:
     """
 
     cdef long long second
-    cdef bytes date
+    cdef readonly bytes date
     cdef bytes accepted
 
     def __init__(self, now=None):

@@ -9,6 +9,10 @@ class Budget:
     def held(self) -> int: ...
     def __init__(self, most: int = ...) -> None: ...
 
+class Calendar(Protocol):
+    @property
+    def date(self) -> bytes: ...
+
 # Who reads and answers the streams that are no plain requests for events: told in order, never inside a parse.
 class Foreign(Protocol):
     def begin(self, session: Http2Session, stream: int, headers: list[tuple[bytes, bytes]], /) -> None: ...
@@ -19,7 +23,11 @@ class Foreign(Protocol):
 
 class Http2Session:
     def __init__(
-        self, bounds: Bounds, foreign: Foreign | None = None, budget: Budget | None = None
+        self,
+        bounds: Bounds,
+        foreign: Foreign | None = None,
+        budget: Budget | None = None,
+        calendar: Calendar | None = None,
     ) -> None: ...
     @property
     def pending(self) -> int: ...

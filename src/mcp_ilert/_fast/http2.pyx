@@ -14,6 +14,9 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
+from mcp_ilert._fast cimport http2_head
+from mcp_ilert._fast.http2_head cimport (
+    BAD, CONNECT, EVENTS, EXPECTS, HAS_AUTHORIZATION, HAS_TYPE, ODD, POST, WEBSOCKET, unpacked)
 from mcp_ilert._fast.nghttp2 cimport *
 
 from mcp_ilert.wire import Head, Phase
@@ -35,18 +38,6 @@ cdef enum:
     MOST_STRAY = 4 << 20         # bytes of frames that are passed over, beyond
     STRAY_BYTES = 131_072        # what may be under way for a stream when it is closed
     SEND_CHUNK = 65_536
-
-cdef enum Mark:
-    POST = 1
-    EVENTS = 2
-    ODD = 4          # others shall read it
-    BAD = 8          # nobody shall
-    EXPECTS = 16
-    HAS_LENGTH = 32
-    CONNECT = 64
-    WEBSOCKET = 128
-    HAS_TYPE = 256
-    HAS_AUTHORIZATION = 512
 
 cdef enum Going:
     STAYS
@@ -98,6 +89,7 @@ cdef class Stream:
     cdef int32_t id
     cdef bint foreign      # others read and answer it
     cdef bint ended        # by the client
+    cdef bint given        # as an arrival
     cdef bint answered
     cdef bint done         # all of the answer is on its way
     cdef bint closed
@@ -125,7 +117,7 @@ cdef class Http2Session:
     """See `wire.Session`; and `respond`, `send`, `taken`, `reset` for foreign streams."""
 
     cdef nghttp2_session* session  # NULL once the connection is given up
-    cdef object bounds, foreign
+    cdef object bounds, foreign, calendar
     cdef Budget budget
     cdef dict streams
     cdef Stream latest
@@ -148,17 +140,15 @@ cdef class Http2Session:
     cdef size_t moved, moved_before
     cdef bint head_overdue
     # The head that is being read, and what the one before it said.
-    cdef char* heads
-    cdef size_t heads_capacity, packed_size, head_size, authority_at, authority_size
-    cdef Py_ssize_t length
-    cdef int marks
+    cdef http2_head.Head block
     cdef object head
     cdef bytes content_type, authorization, last_type, last_authorization
 
-    def __cinit__(self, bounds, foreign=None, Budget budget=None):
+    def __cinit__(self, bounds, foreign=None, Budget budget=None, calendar=None):
         cdef nghttp2_settings_entry settings[4]
         self.bounds = bounds
         self.foreign = foreign
+        self.calendar = calendar
         self.budget = Budget() if budget is None else budget
         self.streams = {}
         self.events = []
@@ -188,7 +178,7 @@ cdef class Http2Session:
             nghttp2_session_del(self.session)
         if self.budget is not None:
             self.budget.held -= self._held
-        PyMem_Free(self.heads)
+        http2_head.drop(&self.block)
 
     # What a pump asks ---------------------------------------------------------------------------------------
 
@@ -198,7 +188,7 @@ cdef class Http2Session:
 
     @property
     def held(self):
-        return self._held + (self.packed_size if self.heading else 0)
+        return self._held + (self.block.size if self.heading else 0)
 
     @property
     def phase(self):
@@ -324,22 +314,29 @@ cdef class Http2Session:
 
     def accepted(self, int stream):
         cdef nghttp2_data_provider provider
+        cdef nghttp2_nv lines[4]
+        cdef bytes date = self.date()
         cdef Stream found = self.answering(stream)
         if found is not None:
             found.fixed = ACCEPTED
             provider.source.ptr = <void*>found
             provider.read_callback = read_fixed
-            nghttp2_submit_response(self.session, stream, accepted_head, 3, &provider)
+            memcpy(lines, accepted_head, sizeof(accepted_head))
+            set_line(&lines[3], b"date", 4, date, PyBytes_GET_SIZE(date), NGHTTP2_NV_FLAG_NO_COPY_NAME)
+            nghttp2_submit_response(self.session, stream, lines, 4 if date else 3, &provider)
 
     def answer(self, int stream, int status, tuple headers, bytes body):
         cdef Stream found = self.answering(stream)
         if found is not None:
             self.submit(found, status, headers, body)
 
+    cdef bytes date(self):
+        return NOTHING if self.calendar is None else self.calendar.date
+
     cdef Stream answering(self, int stream):
         """The stream of an arrival, counted as answered; None where the client has gone."""
         cdef Stream found = self.streams.get(stream)
-        if found is None or found.answered or found.foreign:
+        if found is None or found.answered or not found.given:
             return None
         self.waiting -= 1
         if found.closed:
@@ -355,11 +352,14 @@ cdef class Http2Session:
 
     cdef int submit(self, Stream stream, int status, object headers, bytes body) except -1:
         cdef nghttp2_data_provider provider
-        length = b"%d" % PyBytes_GET_SIZE(body)
+        cdef bytes date = self.date()
         stream.fixed = body
         provider.source.ptr = <void*>stream
         provider.read_callback = read_fixed
-        self.submit_head(stream, status, (*headers, (b"content-length", length)), &provider if body else NULL)
+        headers = (*headers, (b"content-length", b"%d" % PyBytes_GET_SIZE(body)))
+        if date:
+            headers = (*headers, (b"date", date))
+        self.submit_head(stream, status, headers, &provider if body else NULL)
         if not body:
             self.finished(stream)
         return 0
@@ -454,7 +454,9 @@ cdef class Http2Session:
 
     cdef Stream owned(self, int stream):
         cdef Stream found = self.streams.get(stream)
-        return found if found is not None and found.foreign and self.session != NULL else None
+        if found is None or not found.foreign or found.told or self.session == NULL:
+            return None
+        return found
 
     cdef int tell(self) except -1:
         """Outside of libnghttp2, so that who is told may answer at once."""
@@ -543,9 +545,11 @@ cdef class Http2Session:
         """The client sends no more: what is complete is answered, as far as its windows reach."""
         cdef Stream stream
         self.ended = True
-        for stream in list(self.streams.values()):
-            if stream.foreign or not (stream.ended or stream.answered):
-                self.lose(stream)
+        for stream in self.streams.values():
+            if (stream.foreign or not (stream.ended or stream.answered)) and not stream.told:
+                self.let_go(stream)
+                stream.done = stream.ended = True
+                nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_CANCEL)
         self.incomplete = 0
         return self.tell()
 
@@ -576,15 +580,19 @@ cdef class Http2Session:
         self.open = self.unsent = self.incomplete = 0
         return 0
 
-    cdef int lose(self, Stream stream) except -1:
+    cdef int let_go(self, Stream stream) except -1:
         """The client has no more interest in it, or can have none."""
-        stream.closed = True
         self.release(stream)
-        if stream.foreign:
-            if not stream.told and not stream.done:
-                self.events.append((RESET, stream.id, None))
-            stream.told = True
-        if stream.foreign or stream.answered or not stream.ended:
+        if stream.foreign and not stream.told and not stream.done:
+            self.events.append((RESET, stream.id, None))
+        stream.told = True
+        return 0
+
+    cdef int lose(self, Stream stream) except -1:
+        """It is closed. Until then it is kept: libnghttp2 reads what is to be sent from it."""
+        self.let_go(stream)
+        stream.closed = True
+        if stream.answered or not stream.given:  # else an answer will still come for it
             self.streams.pop(stream.id, None)
         return 0
 
@@ -637,75 +645,20 @@ cdef class Http2Session:
     cdef void begin_head(self):
         self.heading = True
         self.head_overdue = False
-        self.marks = 0
-        self.length = -1
-        self.packed_size = self.head_size = self.authority_size = 0
+        http2_head.clear(&self.block)
         self.content_type = self.authorization = None
 
     cdef int header(self, const char* name, size_t named, const char* value, size_t size) except? -902:
-        self.head_size += named + size + 32  # RFC 9113, 6.5.2
-        if self.head_size > self.head_limit:
-            return self.calm() if self.head_size > BOMB_FACTOR * self.head_limit else 0
-        self.note(name, named, value, size)
-        self.pack(name, named, value, size)
-        return 0
-
-    cdef int pack(self, const char* name, size_t named, const char* value, size_t size) except -1:
-        cdef size_t needed = self.packed_size + named + size + 8
-        cdef uint32_t sizes[2]
-        cdef char* at
-        if needed > self.heads_capacity:
-            at = <char*>PyMem_Realloc(self.heads, needed + 512)
-            if at == NULL:
-                raise MemoryError
-            self.heads = at
-            self.heads_capacity = needed + 512
-        at = self.heads + self.packed_size
-        sizes[0] = <uint32_t>named
-        sizes[1] = <uint32_t>size
-        memcpy(at, sizes, 8)
-        memcpy(at + 8, name, named)
-        memcpy(at + 8 + named, value, size)
-        self.packed_size = needed
-        return 0
-
-    cdef int note(self, const char* name, size_t named, const char* value, size_t size) except -1:
-        """What matters of this header here."""
-        if named == 5 and memcmp(name, b":path", 5) == 0:
-            if size == 7 and memcmp(value, b"/events", 7) == 0:
-                self.marks |= EVENTS
-            elif size == 0 or not is_ascii(value, size):
-                self.marks |= BAD  # Hypercorn cannot read it
-        elif named == 7 and memcmp(name, b":method", 7) == 0:
-            if size == 4 and memcmp(value, b"POST", 4) == 0:
-                self.marks |= POST
-            elif size == 7 and memcmp(value, b"CONNECT", 7) == 0:
-                self.marks |= CONNECT
-        elif named == 9 and memcmp(name, b":protocol", 9) == 0:
-            self.marks |= WEBSOCKET if size == 9 and memcmp(value, b"websocket", 9) == 0 else BAD
-        elif named == 10 and memcmp(name, b":authority", 10) == 0:
-            self.authority_at = self.packed_size + 18
-            self.authority_size = size
-        elif named == 4 and memcmp(name, b"host", 4) == 0:
-            if self.authority_size and (
-                size != self.authority_size or memcmp(value, self.heads + self.authority_at, size) != 0
-            ):
-                self.marks |= BAD
-        elif named == 12 and memcmp(name, b"content-type", 12) == 0:
-            self.marks |= ODD if self.marks & HAS_TYPE else HAS_TYPE
+        cdef int kept
+        self.block.listed += named + size + 32
+        if self.block.listed > self.head_limit:
+            return self.calm() if self.block.listed > BOMB_FACTOR * self.head_limit else 0
+        kept = http2_head.note(&self.block, name, named, value, size)
+        if kept == HAS_TYPE:
             self.content_type = same(self.last_type, value, size)
-        elif named == 13 and memcmp(name, b"authorization", 13) == 0:
-            self.marks |= ODD if self.marks & HAS_AUTHORIZATION else HAS_AUTHORIZATION
+        elif kept == HAS_AUTHORIZATION:
             self.authorization = same(self.last_authorization, value, size)
-        elif named == 14 and memcmp(name, b"content-length", 14) == 0:
-            self.length = number(value, size)
-        elif named == 16 and memcmp(name, b"content-encoding", 16) == 0:
-            if not (size == 8 and memcmp(value, b"identity", 8) == 0):
-                self.marks |= ODD
-        elif named == 6 and memcmp(name, b"expect", 6) == 0:
-            if size == 12 and memcmp(value, b"100-continue", 12) == 0:
-                self.marks |= EXPECTS
-        return 0
+        return http2_head.pack(&self.block, name, named, value, size)
 
     cdef int begin(self, int32_t id, bint ended) except? -902:
         """A request's head is complete."""
@@ -713,8 +666,8 @@ cdef class Http2Session:
         self.heading = False
         if len(self.streams) >= 2 * MAX_STREAMS:
             return self.calm()  # those beyond MAX_STREAMS were reset by the client, and are being worked on
-        if self.head_size <= self.head_limit and (
-            self.marks & BAD or (self.marks & CONNECT and not self.marks & WEBSOCKET)
+        if self.block.listed <= self.head_limit and (
+            self.block.marks & BAD or (self.block.marks & CONNECT and not self.block.marks & WEBSOCKET)
         ):
             return nghttp2_submit_rst_stream(self.session, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR)
         stream = Stream.__new__(Stream)
@@ -725,20 +678,20 @@ cdef class Http2Session:
         self.latest = stream
         if not ended:
             self.incomplete += 1
-        if self.head_size > self.head_limit:
+        if self.block.listed > self.head_limit:
             return self.refuse(stream, 431)
-        if self.marks & EXPECTS and not ended:
+        if self.block.marks & EXPECTS and not ended:
             nghttp2_submit_headers(self.session, NGHTTP2_FLAG_NONE, id, NULL, continue_head, 1, NULL)
         if (
-            self.marks & (POST | EVENTS | ODD) != POST | EVENTS
-            or self.length > <Py_ssize_t>self.body_limit
+            self.block.marks & (POST | EVENTS | ODD) != POST | EVENTS
+            or self.block.length > <Py_ssize_t>self.body_limit
         ):
             return self.begin_foreign(stream)
         stream.head = self.shared_head()
-        if self.length < 0 and not ended:
-            stream.packed = PyBytes_FromStringAndSize(self.heads, self.packed_size)
-        if self.heads_capacity > 2048:
-            self.drop_heads()
+        if self.block.length < 0 and not ended:
+            stream.packed = PyBytes_FromStringAndSize(self.block.packed, self.block.size)
+        if self.block.room > 2048:
+            http2_head.drop(&self.block)
         return 0
 
     cdef int begin_foreign(self, Stream stream) except -1:
@@ -746,14 +699,9 @@ cdef class Http2Session:
             return self.refuse(stream, 404)
         if not stream.ended:
             self.incomplete -= 1
-        self.estrange(stream, unpacked(self.heads, self.packed_size))
-        self.drop_heads()
+        self.estrange(stream, unpacked(self.block.packed, self.block.size))
+        http2_head.drop(&self.block)
         return 0
-
-    cdef void drop_heads(self):
-        PyMem_Free(self.heads)
-        self.heads = NULL
-        self.heads_capacity = self.packed_size = 0
 
     cdef object shared_head(self):
         if (
@@ -874,6 +822,7 @@ cdef class Http2Session:
             if reading:
                 self.incomplete -= 1
             self.waiting += 1
+            stream.given = True
             self.arrivals.append((self, id, stream.head, whole(stream)))
             stream.head = None
             self.release(stream)
@@ -1065,40 +1014,6 @@ cdef bytes same(bytes before, const char* value, size_t size):
     ):
         return before
     return PyBytes_FromStringAndSize(value, size)
-
-
-cdef bint is_ascii(const char* value, size_t size):
-    cdef size_t at
-    for at in range(size):
-        if <uint8_t>value[at] >= 128:
-            return False
-    return True
-
-
-cdef Py_ssize_t number(const char* value, size_t size):
-    """A content-length that libnghttp2 has found sound."""
-    cdef Py_ssize_t found = 0
-    cdef size_t at
-    for at in range(size):
-        if found > 1 << 58:
-            break
-        found = found * 10 + value[at] - 48
-    return found
-
-
-cdef list unpacked(const char* packed, size_t size):
-    cdef size_t at = 0
-    cdef uint32_t sizes[2]
-    cdef list headers = []
-    while at < size:
-        memcpy(sizes, packed + at, 8)
-        at += 8
-        headers.append((
-            PyBytes_FromStringAndSize(packed + at, sizes[0]),
-            PyBytes_FromStringAndSize(packed + at + sizes[0], sizes[1]),
-        ))
-        at += sizes[0] + sizes[1]
-    return headers
 
 
 cdef void set_line(

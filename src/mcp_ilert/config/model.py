@@ -273,7 +273,7 @@ class SpoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Place | None,
         about("The spool's file; null: $STATE_DIRECTORY/spool.db, else $XDG_STATE_HOME/mcp-ilert/spool.db."),
     ] = None
-    max_pending: Annotated[Count, about("Lanes in which something may wait.")] = 1_000_000
+    max_pending: Annotated[Count, about("Lanes in which something may wait, or be in a digest.")] = 1_000_000
     min_free_bytes: Annotated[Space, about("Disk space left free.")] = 67_108_864
 
 

@@ -57,13 +57,18 @@ class Desk:
         key = track.post.target.credential
         return [t for t in self.tracks.values() if t is not track and t.post.target.credential == key]
 
-    def take(self, track: Track, state: TargetState) -> None:
-        """A target's state is another now; what of it is the key's, all targets of the key have."""
+    def take(self, track: Track, state: TargetState, *, turned: bool) -> None:
+        """A target's state is another now; what of it is the key's, all targets of the key have.
+
+        `turned`: something shows that did not before.
+        """
         before, track.state = track.state, state
-        track.show(self.metrics)
-        for other in self.siblings(track):
+        others = self.siblings(track)
+        for other in others:
             other.follow(before, state)
-            other.show(self.metrics)
+        if turned:
+            for each in (track, *others):
+                each.show(self.metrics)
 
     def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
         """The states to be committed together with a lease or a settlement."""

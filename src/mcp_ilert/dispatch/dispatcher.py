@@ -65,7 +65,7 @@ class Dispatcher:
             async with trio.open_nursery() as nursery, trio.open_nursery() as senders:
                 self._life = life = _Life(self._desk, nursery, senders)
                 nursery.start_soon(life.settler.run)
-                nursery.start_soon(life.scheduler.run)
+                senders.start_soon(life.scheduler.run)  # what it leases last may still be handed over
                 await trio.sleep_forever()
         finally:
             self._life = None

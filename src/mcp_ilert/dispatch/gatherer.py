@@ -9,7 +9,7 @@ from mcp_ilert.spool.port import Changed, Gather
 
 log = structlog.get_logger()
 
-GATHER_SECONDS = 1.0
+GATHER_SECONDS = 5.0
 """From one look through what waits to the next; in between, a lease looks at each lane that it chooses."""
 
 

@@ -1,5 +1,6 @@
 """The configuration that dispatching needs, and what it tells; both as seen from here."""
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -37,6 +38,8 @@ class StormSettings(Protocol):
 
     @property
     def after_seconds(self) -> float: ...
+    @property
+    def digest_below(self) -> str: ...
 
 
 class DeliverySettings(Protocol):
@@ -91,16 +94,17 @@ class Rules(msgspec.Struct, frozen=True):
     max_interval: float
     max_in_flight: int
     storm_after: float = 300.0
-    """A backlog that takes longer to drain makes a storm."""
+    """A backlog that takes longer to drain makes a storm; infinite where nothing goes into digests."""
 
 
 def rules(settings: DispatchSettings) -> Rules:
     """What the settings say."""
+    storm = settings.delivery.storm
     return Rules(
         rate=rate(settings.rate_limit.per_minute, settings.rate_limit.burst),
         max_attempts=settings.retries.max_attempts,
         base_interval=settings.retries.base_interval_seconds,
         max_interval=settings.retries.max_interval_seconds,
         max_in_flight=settings.delivery.max_in_flight,
-        storm_after=settings.delivery.storm.after_seconds,
+        storm_after=math.inf if storm.digest_below == "low" else storm.after_seconds,
     )

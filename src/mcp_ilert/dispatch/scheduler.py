@@ -63,9 +63,11 @@ class Scheduler:
             asks, until = self._round()
             if asks:
                 await self._lease(asks)
-            else:
+            elif until < math.inf:
                 with trio.move_on_at(until):
                     await desk.bell.wait()
+            else:
+                await desk.bell.wait()
 
     # What is kept of a target -----------------------------------------------------------------------------------
 
@@ -194,7 +196,8 @@ class Scheduler:
         track.agenda = agenda
         track.gathered(agenda.digested, self._desk.rules, now)
         track.backlog = agenda.backlog
-        empty = not deliveries and _claims_more(want, agenda, asked_ms)
+        track.unsorted |= agenda.others_ready
+        empty = not deliveries and not agenda.digested and _claims_more(want, agenda, asked_ms)
         track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
         replace = msgspec.structs.replace
         if want.revive and _come(agenda.next_revive_ms, asked_ms):

@@ -64,14 +64,23 @@ class Sender:
         at = Moment(trio.current_time(), desk.now_ms(), sent_at)
         before = track.state
         verdict = policy.decide(outcome, delivery, before, desk.rules, at, desk.random)
-        desk.take(track, verdict.state)
+        turned = delivery.probe or _turned(before, verdict.state)
+        desk.take(track, verdict.state, turned=turned)
         if isinstance(outcome, Throttled):
             desk.metrics.rate_limited.labels(target=track.name).inc()
         said = Said(_status(outcome), _reason(outcome), outcome.correlation_id)
         self._settler.add(Item(track, delivery, verdict.decision, verdict.reason, at.wall_ms, said))
         _tell(delivery, outcome, verdict, at)
         _tell_target(track.name, before, verdict.state)
-        desk.bell.ring()
+        if (
+            turned
+        ):  # else nothing may go that might not before, until the place is free: the settler rings then
+            desk.bell.ring()
+
+
+def _turned(before: TargetState, after: TargetState) -> bool:
+    """Whether what may go to the target is another thing now."""
+    return before.breaker != after.breaker or before.park != after.park
 
 
 async def _send(post: Post, delivery: Delivery, purse: Purse) -> Outcome:
@@ -82,8 +91,9 @@ async def _send(post: Post, delivery: Delivery, purse: Purse) -> Outcome:
         log.exception("attempt failed by a mistake of ours", target=delivery.target, alert_key=delivery.key)
         return Unavailable("internal error", certain=False)
     finally:
-        with trio.CancelScope(shield=True):
-            await post.leave()
+        if post.leave():
+            with trio.CancelScope(shield=True):
+                await post.close()
 
 
 def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) -> None:

@@ -75,7 +75,8 @@ class Settler:
             item.track.fresh |= not isinstance(item.decision, Done)
             self._count(item)
         for reason, events in ((DeadReason.OUTAGE, settled.outage), (DeadReason.REJECTED, settled.rejected)):
-            desk.metrics.out_failed.labels(reason=reason.value).inc(events)
+            if events:
+                desk.metrics.out_failed.labels(reason=reason.value).inc(events)
         for track in {item.track for item in batch}:
             for each in (track, *desk.siblings(track)):
                 self.return_refused(each)

@@ -28,19 +28,20 @@ class Post:
         """An attempt begins."""
         self._in_use += 1
 
-    async def leave(self) -> None:
-        """An attempt ends."""
+    def leave(self) -> bool:
+        """An attempt ends; whether it was the last one, and the connections are to be closed."""
         self._in_use -= 1
-        await self._close_if_done()
+        return self._retired and not self._in_use
 
     async def retire(self) -> None:
         """No attempt will begin any more."""
         self._retired = True
-        await self._close_if_done()
+        if not self._in_use:
+            await self.close()
 
-    async def _close_if_done(self) -> None:
-        if self._retired and not self._in_use:
-            await self.target.aclose()
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.target.aclose()
 
 
 class Track:

@@ -22,7 +22,7 @@ def notes(counts: Counts, settings: Settings) -> list[str]:
     found: list[str] = []
     if counts.dead:
         found.append(f"{counts.dead} dead letters; see mcp-ilert queue dead")
-    if counts.lanes >= settings.spool.max_pending:
+    if counts.lanes + counts.members >= settings.spool.max_pending:
         found.append(f"the spool is full (spool.max_pending: {settings.spool.max_pending} lanes)")
     return found
 

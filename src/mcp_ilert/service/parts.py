@@ -24,7 +24,17 @@ from mcp_ilert.targets.on_call import OnCall, Wanted
 from mcp_ilert.targets.port import More, Target, at_once
 
 Attempted = Callable[[Delivery, Outcome], None]
-Interpret = Callable[[bytes], tuple[Event, Route]]
+Interpret = Callable[[Delivery], tuple[Event, Route]]
+
+
+class Said(msgspec.Struct, frozen=True):
+    """What digests read of an event."""
+
+    source: str
+    summary: str
+
+
+_said = msgspec.json.Decoder(Said).decode
 
 
 def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
@@ -59,19 +69,24 @@ def rules_of(settings: Settings, mapper: Mapper | None = None) -> Rules:
 
 
 def brief_of(payload: bytes) -> Brief:
-    """What a digest says of an event; it groups them by source."""
+    """What a digest says of an event; it groups them by source. It reads no more of it: a storm asks often."""
     try:
-        event = decode_event(payload)
-    except McpIlertError:  # the rules became stricter since it was taken
+        said = _said(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError):  # nothing that was ever taken
         return Brief()
-    return Brief(event.source, event.summary)
+    return Brief(said.source, said.summary)
 
 
 def interpreter(mapper: Mapper, on_call: OnCall | None = None) -> Interpret:
-    """From an event's text to what its request says; the mapping is that of now, not of when it came."""
+    """From a delivery to what its request says; the mapping is that of now, not of when its event came.
 
-    def interpret(payload: bytes) -> tuple[Event, Route]:
-        event = decode_event(payload)
+    A digest is of the severity of its worst alert, and matches routes by it and by its source.
+    """
+
+    def interpret(delivery: Delivery) -> tuple[Event, Route]:
+        event = decode_event(delivery.payload)
+        if delivery.digest:
+            event = msgspec.structs.replace(event, severity=delivery.severity.name.lower())
         route = mapper.route(event)
         return event, route if on_call is None else escalated(route, on_call)
 

@@ -77,7 +77,8 @@ def _worst(report: Report, severity: str) -> float:
 
 def _terms(old: Report, new: Report) -> dict[str, tuple[int, int]]:
     terms = {
-        "pages": (old.alerts, new.alerts),
+        "pages": (old.alerts + old.digest_alerts, new.alerts + new.digest_alerts),
+        "of digests": (old.digest_alerts, new.digest_alerts),
         "requests": (_requests(old), _requests(new)),
         "throttled": (old.requests.throttled, new.requests.throttled),
         "invalid": (old.invalid, new.invalid),

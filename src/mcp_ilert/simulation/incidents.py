@@ -75,7 +75,7 @@ class ModelIncidents:
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         try:
             outcome = await self._target.send(delivery, more)
-            self._attempted(delivery, self._interpret(delivery.payload)[0], outcome)
+            self._attempted(delivery, self._interpret(delivery)[0], outcome)
         except Exception as mistake:  # the dispatcher would take it for an outage
             self.mistake = mistake
             raise

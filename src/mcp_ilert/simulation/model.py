@@ -19,7 +19,7 @@ BODY_SECONDS = 2.0
 HEADERS = (("content-type", "application/json"),)
 
 Attempted = Callable[[Delivery, Event, Outcome], None]
-Interpret = Callable[[bytes], tuple[Event, RouteFacts]]
+Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 
 
 class ModelTarget:
@@ -56,7 +56,7 @@ class ModelTarget:
 
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:  # noqa: ARG002 - one request is all
         try:
-            event, facts = self._interpret(delivery.payload)
+            event, facts = self._interpret(delivery)
             outcome = await self._post(body(delivery, event, facts, self.name, self._fields))
             self._attempted(delivery, event, outcome)
         except Exception as mistake:  # the dispatcher would take it for an outage

@@ -36,6 +36,8 @@ class Page(msgspec.Struct, frozen=True):
     first_ms: int
     delay: float
     attempts: int
+    digest: bool = False
+    """It is a digest, or what is new of one: `events` is how many alerts it stands for."""
 
 
 class Waits(msgspec.Struct, frozen=True):
@@ -80,7 +82,10 @@ class Report(msgspec.Struct, frozen=True):
     alerts: int
     accepts: int
     resolves: int
-    """Operations that iLert took."""
+    """Operations that iLert took; together, what was delivered."""
+    digest_alerts: int
+    digest_resolves: int
+    """The same of digests, which are ours and no events: counted apart."""
     waits: Mapping[str, Waits]
     """By severity."""
     pages: tuple[Page, ...]
@@ -104,7 +109,8 @@ class Journal:
         self.problems: list[str] = []
         self.outcomes: Counter[str] = Counter()
         self.throttled: Counter[str] = Counter()
-        self.kinds: Counter[Kind] = Counter()
+        self.kinds: Counter[tuple[Kind, bool]] = Counter()
+        """Operations that iLert took, and whether they were those of digests."""
         self.pages: list[Page] = []
 
     def refuse(self, line: int, why: str) -> None:
@@ -121,7 +127,7 @@ class Journal:
             self.throttled[delivery.target] += 1
         if not isinstance(outcome, Delivered):
             return
-        self.kinds[delivery.kind] += 1
+        self.kinds[delivery.kind, delivery.digest] += 1
         if delivery.kind is Kind.ALERT:
             self.pages.append(
                 Page(
@@ -135,6 +141,7 @@ class Journal:
                     delivery.first_ms,
                     (at_ms - delivery.first_ms) / 1000,
                     delivery.attempts + delivery.rejections + 1,
+                    delivery.digest,
                 )
             )
 
@@ -153,9 +160,11 @@ class Journal:
             conservation_error=counts.error(),
             requests=Requests(**self.outcomes),
             throttled=dict(sorted(self.throttled.items())),
-            alerts=self.kinds[Kind.ALERT],
-            accepts=self.kinds[Kind.ACCEPT],
-            resolves=self.kinds[Kind.RESOLVE],
+            alerts=self.kinds[Kind.ALERT, False],
+            accepts=self.kinds[Kind.ACCEPT, False],
+            resolves=self.kinds[Kind.RESOLVE, False],
+            digest_alerts=self.kinds[Kind.ALERT, True],
+            digest_resolves=self.kinds[Kind.RESOLVE, True],
             waits=waits_of(pages),
             pages=pages,
         )

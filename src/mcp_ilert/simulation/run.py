@@ -20,7 +20,7 @@ from mcp_ilert.metrics import Metrics
 from mcp_ilert.sandbox import SandboxIlert
 from mcp_ilert.service.parts import Waker, fields_of, interpreter, rules_of
 from mcp_ilert.simulation.clock import JumpClock
-from mcp_ilert.simulation.feed import FedSpool
+from mcp_ilert.simulation.feed import Alarm, feed
 from mcp_ilert.simulation.incidents import ModelIncidents, directory_of
 from mcp_ilert.simulation.model import ModelTarget
 from mcp_ilert.simulation.quiet import quiet, repeatable
@@ -29,7 +29,7 @@ from mcp_ilert.simulation.scenario import Scenario, faults_of, options_of
 from mcp_ilert.simulation.traffic import Arrival, read_traffic
 from mcp_ilert.spool import open_memory_spool
 from mcp_ilert.spool.history import Told
-from mcp_ilert.spool.port import Spool
+from mcp_ilert.spool.port import Spool, Want
 
 PATIENCE_SECONDS = 86_400.0
 STEP_SECONDS = 60.0
@@ -50,16 +50,18 @@ def simulate(setup: Setup, traffic: Path) -> Report:
     first = next(arrivals, None)
     if first is None:
         raise ConfigError([f"{traffic}: holds no event"])
-    world = World(setup, first.at_ms)
+    clock = JumpClock()
+    world = World(setup, first.at_ms, clock)
     with quiet(), repeatable(setup.scenario.seed):
-        return trio.run(world.run, chain((first,), arrivals), clock=JumpClock())
+        return trio.run(world.run, chain((first,), arrivals), clock=clock)
 
 
 class World:
     """The parts of one simulation."""
 
-    def __init__(self, setup: Setup, start_ms: int) -> None:
+    def __init__(self, setup: Setup, start_ms: int, clock: JumpClock) -> None:
         self._setup = setup
+        self._clock = clock
         self._start_ms = start_ms
         self._mapper = Mapper(setup.settings)
         self._journal = Journal()
@@ -79,27 +81,25 @@ class World:
     async def run(self, arrivals: Iterator[Arrival]) -> Report:
         """Feed the traffic to the bridge and wait until nothing waits any more."""
         settings, waker, metrics = self._setup.settings, Waker(), Metrics()
-        targets = self._targets()
+        targets, alarm = self._targets(), Alarm(waker)
         metrics.use_targets(targets)
-        spool = FedSpool(self._entries(arrivals), list(targets), self._start_ms, waker)
         rules = msgspec.structs.replace(
             rules_of(settings, self._mapper), history_bytes=0, tell=lambda _payload: Told()
         )
-        async with open_memory_spool(rules, spool.woken, self._now_ms) as memory:
-            spool.over(memory)
+        async with open_memory_spool(rules, alarm, self._now_ms) as spool:
             draw = random.Random(self._setup.scenario.seed).random  # noqa: S311 - repeatable on purpose
             dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw)
             waker.dispatcher = dispatcher
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(dispatcher.run)
-                await spool.feed()
+                entries = self._entries(arrivals)
+                self._journal.unavailable = await feed(entries, spool, alarm, self._clock, self._start_ms)
                 traffic_end_ms = self._now_ms()
-                await self._settle(spool)
+                await self._settle(spool, list(targets))
                 nursery.cancel_scope.cancel()
         for problem in (self._problem, *(target.mistake for target in targets.values())):
             if problem is not None:
                 raise problem
-        self._journal.unavailable = spool.unavailable
         return self._journal.report(spool.counts(), self._start_ms, traffic_end_ms)
 
     def _targets(self) -> dict[str, ModelTarget | ModelIncidents]:
@@ -155,8 +155,15 @@ class World:
             self._journal.refuse(arrival.line, error.detail)
             return None
 
-    async def _settle(self, spool: Spool) -> None:
+    async def _settle(self, spool: Spool, targets: list[str]) -> None:
         """Wait until nothing waits and nothing is dead, which may come back by itself; within the patience."""
         with trio.move_on_after(self._setup.patience_seconds):
-            while (counts := spool.counts()).pending or counts.dead:  # noqa: ASYNC110 - virtual time costs nothing
+            while await self._waits(spool, targets):  # noqa: ASYNC110 - virtual time costs nothing
                 await trio.sleep(STEP_SECONDS)
+
+    async def _waits(self, spool: Spool, targets: list[str]) -> bool:
+        """Whether anything is to come, of events or of digests: the lanes of these are ours, and not pending."""
+        counts = spool.counts()
+        nothing = [Want(target, tokens=0, others=0) for target in targets]
+        leased = await spool.lease(nothing, {}, self._now_ms())
+        return bool(counts.pending or counts.dead) or any(agenda.waiting for agenda in leased.agenda.values())

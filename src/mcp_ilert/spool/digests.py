@@ -22,6 +22,8 @@ SLICE = 200
 GROUPS_AT_MOST = 10
 """Digests of groups at a target at once; what is of a further group goes into one for all others."""
 OTHERS = ""
+DIGESTS_AT_MOST = 100_000
+"""Far more than there can be: GROUPS_AT_MOST and one at each target, and a few that give back their members."""
 IDS_KEPT = 1_000
 
 
@@ -209,6 +211,13 @@ class Digests:
         for row in map(engine.row, ids):
             engine.store(row, row.target, self.leave(row.lane, now_ms), now_ms)
         self._discarded = self._discarded if ids else self._discarded[1:]
+
+
+def members(shelf: Shelf) -> int:
+    """Lanes for which digests stand, added up over the digests."""
+    ids = (i for mark in (digest.GATHERS, digest.DISCARDED) for i in shelf.marked(mark, DIGESTS_AT_MOST))
+    rows = (shelf.get(lane_id) for lane_id in ids)
+    return sum(row.lane.gathers.members() for row in rows if row is not None and row.lane.gathers is not None)
 
 
 def _is_digest(row: Row, target: int, group: str) -> bool:

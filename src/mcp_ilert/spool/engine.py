@@ -12,8 +12,8 @@ from mcp_ilert._fast.folding import group
 from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
-from mcp_ilert.spool.digest import leaves_with, mark
-from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.digest import mark
+from mcp_ilert.spool.digests import Digests, members
 from mcp_ilert.spool.folder import Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
@@ -27,6 +27,7 @@ from mcp_ilert.spool.tail import Batch, Tail
 ENCODE = msgspec.msgpack.Encoder().encode
 ENTRIES = msgspec.msgpack.Decoder(list[Entry])
 PRUNE_SLICE = 200
+PRUNE_FEW = 8
 RECOVER_SLICE = 500
 NEVER_MS = 1 << 62
 TERMS = (
@@ -50,7 +51,7 @@ class Engine:
         self.rules = rules
         self.tail = Tail()
         self.touched: set[int] = set()
-        """Targets at which something became ready since `take_touched`."""
+        """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
         self._folder = Folder(self)
@@ -64,7 +65,10 @@ class Engine:
         self._load_tail()
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
+        self._known: dict[int, Agenda] = {}
+        """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
+        self._terms["members"] = members(self.shelf)
 
     def _load_tail(self) -> None:
         self.tail = Tail()
@@ -161,19 +165,14 @@ class Engine:
         self._folder.fold(oldest.by_key, now_ms)
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those entries that would make something wait in a lane where nothing waits; the inbox is folded."""
+        """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
         first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
         found = self.shelf.find(tuple(first))
         return [
             entry
             for key, entry in first.items()
-            if not any(self._has_place(row.lane, entry) for row in found.get(key, ()))
+            if not any(row.lane.member or row.lane.pending() for row in found.get(key, ()))
         ]
-
-    def _has_place(self, lane: Lane, entry: Entry) -> bool:
-        if lane.member:
-            return not leaves_with(entry, self.rules.digest_below)
-        return lane.pending() > 0
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -193,9 +192,10 @@ class Engine:
                 deliveries.append(delivery)
             if picker.turns != target.turns:
                 self._save_target(msgspec.structs.replace(self.target(want.target), turns=picker.turns))
-            agenda[target.name] = msgspec.structs.replace(
+            agenda[target.name] = self._known[target.id] = msgspec.structs.replace(
                 picker.agenda(), backlog=self._lanes[target.id], digested=picker.diverted
             )
+            self.touched.discard(target.id)
         return Leased(tuple(deliveries), agenda)
 
     def _diverter(self, now_ms: int) -> Callable[[int], bool]:
@@ -282,16 +282,22 @@ class Engine:
     def prune(self, now_ms: int) -> None:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
-            for lane_id, due_ms in self.shelf.soonest(State.IDLE, target.id, PRUNE_SLICE):
-                if due_ms > now_ms:
-                    break
-                row = self.row(lane_id)
+            for row in map(self.row, self._over(target.id, now_ms)):
                 if row.lane.member:
                     self.digests.forget(row.lane, now_ms)
                 if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
                     self.note(row, Forgotten(row.lane.settled_ms), now_ms)
                 self.store(row, target.id, row.lane, now_ms)
         self.history.prune(self.rules, now_ms)
+
+    def _over(self, target: int, now_ms: int) -> list[int]:
+        """A slice of the target's idle lanes whose time is over; mostly these are few."""
+        over: list[int] = []
+        for limit in (PRUNE_FEW, PRUNE_SLICE):
+            over = [i for i, due_ms in self.shelf.soonest(State.IDLE, target, limit) if due_ms <= now_ms]
+            if len(over) < limit:
+                break
+        return over
 
     # Shared by all, and by changes.py -------------------------------------------------------------------------
 
@@ -338,11 +344,11 @@ class Engine:
         """Add to any term, where its place is known."""
         self._terms[term] += events
 
-    def begun(self, target: int) -> None:
-        """One lane more is ready."""
+    def begun(self, target: int, placement: Placement) -> None:
+        """One lane more waits, there."""
         self._terms["lanes"] += 1
         self._lanes[target] += 1
-        self.touched.add(target)
+        self._touch(target, placement)
 
     def note(self, row: Row, what: What, now_ms: int) -> None:
         """Write down what happened to a lane."""
@@ -373,7 +379,7 @@ class Engine:
                 removes += [row] if row is not None else []
                 continue
             if placement.state in (State.READY, State.BACKOFF):
-                self.touched.add(target)
+                self._touch(target, placement)
             if row is None:
                 adds.append((target, lane, placement))
             else:
@@ -382,11 +388,20 @@ class Engine:
         self.shelf.save(saves)
         self.shelf.remove(removes)
 
+    def _touch(self, target: int, placement: Placement) -> None:
+        """Something is ready, or has a time at which it will be; wakes only where that is news."""
+        known = self._known.get(target, Agenda())
+        now = news(known, placement)
+        if now is not known:
+            self._known[target] = now
+            self.touched.add(target)
+
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
         pending, waited = after.pending(), before.pending() if before is not None else 0
         self._terms["pending"] += pending - waited
         self._terms["lanes"] += (pending > 0) - (waited > 0)
         self._lanes[target] += (pending > 0) - (waited > 0)
+        self._terms["members"] += (after.member > 0) - (before is not None and before.member > 0)
         self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
@@ -396,12 +411,12 @@ class Engine:
         )
         if forget is not None and forget <= now_ms:
             return None
-        ops = (lane.flying,) if lane.flying is not None else lane.waiting
+        op = lane.flying
         return Placement(
             lane.state(now_ms),
-            min((op.severity for op in ops), default=Severity.LOW),
+            op.severity if op is not None else lane.severity(),
             lane.sent,
-            min((op.first_ms for op in ops), default=0),
+            op.first_ms if op is not None else lane.oldest_ms(),
             _due_ms(lane, forget),
             len(lane.letters),
             mark(lane),
@@ -413,6 +428,17 @@ class Engine:
         if row is None:
             raise LookupError(f"lane {lane_id} is not in the spool")
         return row
+
+
+def news(known: Agenda, placement: Placement) -> Agenda:
+    """What is known of a target with this lane in it; the same where that adds nothing."""
+    if placement.state is State.BACKOFF:
+        if known.next_due_ms is not None and known.next_due_ms <= placement.due_ms:
+            return known
+        return msgspec.structs.replace(known, next_due_ms=placement.due_ms)
+    if placement.severity is Severity.CRITICAL:
+        return known if known.critical_ready else msgspec.structs.replace(known, critical_ready=True)
+    return known if known.others_ready else msgspec.structs.replace(known, others_ready=True)
 
 
 def _nothing_diverted(_lane_id: int) -> bool:

@@ -30,12 +30,11 @@ class Ledger(Protocol):
     rules: Rules
     history: Chronicle
     digests: Digests
-    touched: set[int]
 
     def target(self, name: str) -> TargetRow: ...
     def name_of(self, target: int) -> str: ...
     def add_to(self, term: str, events: int) -> None: ...
-    def begun(self, target: int) -> None: ...
+    def begun(self, target: int, placement: Placement) -> None: ...
     def store_all(self, changed: Iterable[Changed], now_ms: int) -> None: ...
 
 
@@ -100,8 +99,6 @@ class _Chunk:
         before, after = row.lane.waiting, folded.lane.waiting
         if before and before[0].severity == after[0].severity and before[0].first_ms == after[0].first_ms:
             self._texts.append(Row(row.id, target, folded.lane))
-            if row.lane.flying is None:
-                self._engine.touched.add(target)
         else:
             self._changed.append((row, target, folded.lane))
         return True
@@ -113,7 +110,7 @@ class _Chunk:
         placement = Placement(State.READY, op.severity, False, op.first_ms, 0, 0, ELIGIBLE)
         self._new.append((target, Lane(key, waiting=(op,), seq=op.seq), placement))
         self._coalesced += op.count - 1
-        self._engine.begun(target)
+        self._engine.begun(target, placement)
         return True
 
     # Event by event -------------------------------------------------------------------------------------------

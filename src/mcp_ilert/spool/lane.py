@@ -118,10 +118,14 @@ class Lane(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     def severity(self) -> Severity:
         """The highest of what waits."""
+        if len(self.waiting) == 1:
+            return self.waiting[0].severity
         return min((op.severity for op in self.waiting), default=Severity.LOW)
 
     def oldest_ms(self) -> int:
         """When the oldest event that waits was accepted."""
+        if len(self.waiting) == 1:
+            return self.waiting[0].first_ms
         return min((op.first_ms for op in self.waiting), default=0)
 
     def pending(self) -> int:

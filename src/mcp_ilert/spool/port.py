@@ -189,7 +189,8 @@ class Spool(Protocol):
 
 
 Wake = Callable[[frozenset[str]], None]
-"""Called in the Trio thread with the targets at which a fold, a settlement or a change made something ready."""
+"""Called in the Trio thread with the targets at which a fold, a settlement or a change made something ready (or gave
+it a time) that neither the target's last agenda nor a call since has told of."""
 
 
 class Offered(Protocol):

@@ -1,22 +1,25 @@
-"""The shelf in memory, for tests and simulations: dictionaries, and rankings for what is asked at each lease."""
+"""The shelf in memory, for tests and simulations: dictionaries, and an index for each thing asked while delivering."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
+from itertools import islice
 
 import msgspec
 
 from mcp_ilert.events import Counts, Severity
 from mcp_ilert.spool.digest import ELIGIBLE, GATHERS
 from mcp_ilert.spool.lane import Lane, State
-from mcp_ilert.spool.ranking import Ranking
+from mcp_ilert.spool.ranking import Ends, Ranking
 from mcp_ilert.spool.shelf import Placement, Row, TargetRow
 
-RANKED = frozenset({State.READY, State.BACKOFF, State.LEASED})
+TIMED = frozenset({State.IDLE, State.BACKOFF, State.DEAD})
+"""States in which something happens to a lane by itself when its time comes."""
+Ids = dict[int, None]
 
 
 class MemoryShelf:
-    """A `Shelf` whose rare searches go through all lanes."""
+    """A `Shelf` whose searches at a start, at a reload and for an operator go through all lanes; no others do."""
 
     def __init__(self) -> None:
         self._counts = Counts()
@@ -26,8 +29,15 @@ class MemoryShelf:
         self._rows: dict[int, Row] = {}
         self._placements: dict[int, Placement] = {}
         self._by_key: dict[str, dict[int, Row]] = {}
-        self._by_age: defaultdict[tuple[State, int, Severity, bool], Ranking] = defaultdict(Ranking)
+        self._by_age: defaultdict[tuple[int, Severity, bool], Ends] = defaultdict(Ends)
+        """Lanes that are ready."""
+        self._tried: defaultdict[int, Ranking] = defaultdict(Ranking)
+        """Of these, those sent before, by when they were due."""
         self._by_due: defaultdict[tuple[State, int], Ranking] = defaultdict(Ranking)
+        self._leased: defaultdict[int, Ids] = defaultdict(dict)
+        self._eligible: defaultdict[tuple[int, Severity], Ids] = defaultdict(dict)
+        self._marked: defaultdict[int, Ids] = defaultdict(dict)
+        """Lanes with any other mark."""
         self._next = 1
         self._history: dict[int, tuple[str, int, bytes]] = {}
         self._history_bytes = 0
@@ -108,42 +118,65 @@ class MemoryShelf:
         if before is not None:
             self._unplace(row, before)
         self._placements[row.id] = placement
-        state = placement.state
-        self._by_due[state, row.target].put(row.id, placement.due_ms)
-        if state in RANKED:
-            age = self._by_age[state, row.target, placement.severity, placement.sent]
-            age.put(row.id, placement.oldest_ms)
+        state, target = placement.state, row.target
+        if state is State.READY:
+            self._by_age[target, placement.severity, placement.sent].put(row.id, placement.oldest_ms)
+            if placement.sent:
+                self._tried[target].put(row.id, placement.due_ms)
+        elif state in TIMED:
+            self._by_due[state, target].put(row.id, placement.due_ms)
+        else:
+            self._leased[target][row.id] = None
+        if placement.digest:
+            self._with_mark(target, placement)[row.id] = None
 
     def _unplace(self, row: Row, placement: Placement) -> None:
-        state = placement.state
-        self._by_due[state, row.target].drop(row.id)
-        if state in RANKED:
-            self._by_age[state, row.target, placement.severity, placement.sent].drop(row.id)
+        state, target = placement.state, row.target
+        if state is State.READY:
+            self._by_age[target, placement.severity, placement.sent].drop(row.id)
+            if placement.sent:
+                self._tried[target].drop(row.id)
+        elif state in TIMED:
+            self._by_due[state, target].drop(row.id)
+        else:
+            del self._leased[target][row.id]
+        if placement.digest:
+            del self._with_mark(target, placement)[row.id]
 
-    def _where(self, state: State, target: int | None = None) -> Iterator[tuple[int, Placement]]:
+    def _with_mark(self, target: int, placement: Placement) -> Ids:
+        if placement.digest == ELIGIBLE:
+            return self._eligible[target, placement.severity]
+        return self._marked[placement.digest]
+
+    def _where(self, state: State, target: int) -> Iterator[int]:
         for lane_id, placement in self._placements.items():
-            if placement.state is state and target in (None, self._rows[lane_id].target):
-                yield lane_id, placement
+            if placement.state is state and target == self._rows[lane_id].target:
+                yield lane_id
 
     def extreme(
         self, state: State, target: int, severity: Severity, *, sent: bool, newest: bool
     ) -> tuple[int, int] | None:
-        ranking = self._by_age[state, target, severity, sent]
+        if state is not State.READY:
+            raise ValueError(f"{state.name} lanes are not ranked by their age")
+        ranking = self._by_age[target, severity, sent]
         found = ranking.last() if newest else ranking.first()
         return (found[1], found[0]) if found is not None else None
 
     def alive(self, state: State, target: int) -> bool:
-        return len(self._by_due[state, target]) > 0
+        if state is State.READY:
+            raise ValueError("ready lanes are asked for by their severity")
+        return len(self._leased[target] if state is State.LEASED else self._by_due[state, target]) > 0
 
     def tried(self, target: int) -> int | None:
-        found = [(p.due_ms, lane_id) for lane_id, p in self._where(State.READY, target) if p.sent]
-        return min(found)[1] if found else None
+        found = self._tried[target].first()
+        return found[1] if found is not None else None
 
     def soonest(self, state: State, target: int, limit: int) -> Sequence[tuple[int, int]]:
         return [(lane_id, due_ms) for due_ms, lane_id in self._by_due[state, target].firsts(limit)]
 
     def promote(self, target: int, now_ms: int, limit: int) -> int:
-        if not self.alive(State.BACKOFF, target):
+        first = self._by_due[State.BACKOFF, target].first()
+        if first is None or first[0] > now_ms:
             return 0
         due = [i for i, due_ms in self.soonest(State.BACKOFF, target, limit) if due_ms <= now_ms]
         for lane_id in due:
@@ -152,7 +185,7 @@ class MemoryShelf:
         return len(due)
 
     def leased(self, limit: int) -> Sequence[int]:
-        return sorted(lane_id for lane_id, _ in self._where(State.LEASED))[:limit]
+        return sorted(lane_id for leased in self._leased.values() for lane_id in leased)[:limit]
 
     def dead(self, after: int, limit: int) -> Sequence[int]:
         return sorted(
@@ -161,23 +194,19 @@ class MemoryShelf:
 
     def waiting_at(self, targets: Sequence[int], limit: int, skip: int) -> Sequence[int]:
         states = (State.READY, State.BACKOFF, State.DEAD)
-        found = [i for target in targets for state in states for i, _ in self._where(state, target)]
+        found = [i for target in targets for state in states for i in self._where(state, target)]
         return found[skip : skip + limit]
 
     def eligible(self, target: int, below: Severity, limit: int) -> Sequence[int]:
-        found = (i for i in self._marked(ELIGIBLE, target) if self._placements[i].severity > below)
-        return sorted(found)[:limit]
+        found = (i for severity in Severity if severity > below for i in self._eligible[target, severity])
+        return list(islice(found, limit))
 
     def marked(self, mark: int, limit: int) -> Sequence[int]:
-        return sorted(self._marked(mark))[:limit]
+        return list(islice(self._marked[mark], limit))
 
     def digests(self, target: int, limit: int) -> Sequence[int]:
-        return sorted(self._marked(GATHERS, target))[:limit]
-
-    def _marked(self, mark: int, target: int | None = None) -> Iterator[int]:
-        for lane_id, placement in self._placements.items():
-            if placement.digest == mark and target in (None, self._rows[lane_id].target):
-                yield lane_id
+        found = (lane_id for lane_id in self._marked[GATHERS] if self._rows[lane_id].target == target)
+        return list(islice(found, limit))
 
     def seal(self, text: str) -> str:
         return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -12,6 +12,7 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.digests import members
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import DECODE, Note
 from mcp_ilert.spool.lane import Lane, Op, State
@@ -151,7 +152,7 @@ class SpoolView:
         """The counters of the last commit."""
         counts = self._shelf.ledger()
         inbox = self._connection.execute(self._sql["inbox_events"]).get
-        return msgspec.structs.replace(counts, inbox=inbox)
+        return msgspec.structs.replace(counts, inbox=inbox, members=members(self._shelf))
 
     def stats(self) -> Stats:
         """Counters, targets, ages and size, of one moment."""

@@ -6,6 +6,7 @@ transaction at once.
 """
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,9 @@ FOLD_IDLE = 0.005
 MAX_JOBS = 4_096
 MAX_EVENTS = 16_384
 """Of a batch; one offer may have more."""
+SWITCH_SECONDS = 0.0005
+"""So long a thread that computes keeps the interpreter's lock from the writer; with Python's 5 ms, beside one that
+always does, batches of 64 were committed at less than half the rate (benchmarks/bench_spool.py, "lock wanted")."""
 PRUNE_EVERY_MS = 10_000
 
 
@@ -229,7 +233,7 @@ class Writer:
             why = "the disk has less free room than spool.min_free_bytes"
             for job in jobs:
                 job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
-        elif counts.lanes + counts.inbox + arriving > rules.max_pending:
+        elif counts.lanes + counts.members + counts.inbox + arriving > rules.max_pending:
             while self._store.engine.tail:
                 self._transact([])
             self._admit_slowly(jobs, rules.max_pending)
@@ -237,7 +241,7 @@ class Writer:
     def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
         """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
         engine = self._store.engine
-        lanes = engine.counts().lanes
+        lanes = engine.counts().lanes + engine.counts().members
         for job in jobs:
             for i, entries in enumerate(job.puts):
                 adding = engine.adds_lanes(entries)
@@ -279,6 +283,8 @@ class ThreadRunner:
         self._trio = trio.lowlevel.current_trio_token()
         self._thread = threading.Thread(target=self._loop, name="mcp-ilert-spool", daemon=True)
         self._thread.start()
+        self._switch = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_SECONDS)
 
     def submit(self, job: Job) -> None:
         """Queue the job for the next transaction."""
@@ -288,6 +294,7 @@ class ThreadRunner:
         """Finish what is queued and end the thread; blocks for a commit or two."""
         self._jobs.put(None)
         self._thread.join()
+        sys.setswitchinterval(self._switch)
 
     def _loop(self) -> None:
         going = True

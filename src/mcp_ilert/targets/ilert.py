@@ -14,7 +14,7 @@ from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
 from mcp_ilert.targets.port import More, at_once
 
-Interpret = Callable[[bytes], tuple[Event, RouteFacts]]
+Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 """Makes an event's bytes into the event, and finds the route that it matches now."""
 
 
@@ -79,7 +79,7 @@ class IlertTarget:
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:  # noqa: ARG002 - one request is all
         """Post the operation once. Never raises for what a server or a network may do."""
         try:
-            event, facts = self._interpret(delivery.payload)
+            event, facts = self._interpret(delivery)
             content = body(delivery, event, facts, self._key, self._fields)
         except (InvalidEventError, MalformedError) as error:  # the rules became stricter since it was taken
             return Rejected(0, f"not sent, the event is not valid any more: {error.detail}")

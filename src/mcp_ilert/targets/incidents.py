@@ -125,7 +125,7 @@ class IncidentTarget:
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         """Open, change or resolve the incident of the key. Never raises for what a server or a network may do."""
         try:
-            event, facts = self.interpret(delivery.payload)
+            event, facts = self.interpret(delivery)
         except (InvalidEventError, MalformedError) as error:  # the rules became stricter since it was taken
             return Rejected(0, f"not sent, the event is not valid any more: {error.detail}")
         attempt = _Attempt(self, delivery, event, tuple(facts.services) or self.services, more)

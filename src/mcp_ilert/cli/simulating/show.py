@@ -44,7 +44,8 @@ def show_report(report: Report, *, pages: bool) -> None:
 
 def page_line(page: Page) -> str:
     """One page: when, how bad, how late, for how many events, what."""
-    folded = f"{page.events} events" if page.events > 1 else "1 event"
+    word = "alert" if page.digest else "event"
+    folded = f"{page.events} {word}{'s' * (page.events != 1)}"
     again = f", attempt {page.attempts}" if page.attempts > 1 else ""
     return clean(
         f"{shown(page.at_ms)}  {page.severity:<8}  after {seconds(page.delay):<11}  {folded}{again}  "
@@ -62,8 +63,9 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("traffic", f"{report.events:,} events, {shown(report.begin_ms)} to {shown(report.traffic_end_ms)}"),
         ("last request", f"answered {shown(report.last_ms)}"),
         ("pages", f"{report.alerts:,}; besides {report.accepts:,} accepts and {report.resolves:,} resolves"),
+        *_digests(report),
         ("folded", f"{counts.coalesced:,} into others, {counts.cancelled:,} cancelled by their own resolve"),
-        ("digested", f"{counts.digested:,}"),
+        ("digested", f"{counts.digested:,} events"),
         ("dropped", f"{counts.dropped_by_route:,} by routes"),
         ("dead letters", f"{counts.dead:,}"),
         ("still waiting", f"{counts.pending:,}"),
@@ -80,6 +82,12 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         )
     held = "holds" if report.conservation_error == 0 else f"is off by {report.conservation_error:,} events"
     return [*facts, ("conservation", held)]
+
+
+def _digests(report: Report) -> list[tuple[str, str]]:
+    """Requests of digests, where there were any: the events in them are not delivered one by one."""
+    alerts, resolves = report.digest_alerts, report.digest_resolves
+    return [("pages of digests", f"{alerts:,}; besides {resolves:,} resolves")] if alerts or resolves else []
 
 
 def show_difference(found: Difference, *, every: bool) -> None:
