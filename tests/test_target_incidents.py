@@ -23,7 +23,8 @@ from mcp_ilert.events import (
     Unavailable,
 )
 from mcp_ilert.sandbox import API_KEY
-from mcp_ilert.targets.incidents import NEW_MODEL, IncidentTarget
+from mcp_ilert.targets.incident import NEW_MODEL
+from mcp_ilert.targets.incidents import IncidentTarget
 from mcp_ilert.targets.port import PausedError
 
 LOST = {"kind": "lost", "method": "POST", "path": "/api/incidents"}

@@ -14,7 +14,9 @@ LookUp = Callable[[str], Awaitable[bytes]]
 """GETs a path of the API."""
 
 
-class _Service(msgspec.Struct):
+class Listed(msgspec.Struct):
+    """A service in the list."""
+
     id: int
     alias: str | None = None
 
@@ -39,12 +41,21 @@ class Aliases:
 async def _read(look_up: LookUp) -> dict[str, int]:
     ids: dict[str, int] = {}
     for page in range(PAGES):
-        body = await look_up(f"services?start-index={page * PAGE}&max-results={PAGE}")
-        try:
-            found = msgspec.json.decode(body, type=list[_Service])
-        except (ValueError, RecursionError):
-            break
+        found = services_of(await look_up(page_path(page)))
         ids |= {service.alias: service.id for service in found if service.alias is not None}
         if len(found) < PAGE:
             break
     return ids
+
+
+def page_path(page: int) -> str:
+    """Where a page of the services is."""
+    return f"services?start-index={page * PAGE}&max-results={PAGE}"
+
+
+def services_of(body: bytes) -> list[Listed]:
+    """The services on a page; none where it cannot be read."""
+    try:
+        return msgspec.json.decode(body, type=list[Listed])
+    except (ValueError, RecursionError):
+        return []

@@ -24,6 +24,12 @@ STATUS: dict[Kind, str] = {
 }
 """What an operation sets."""
 DEFAULT_IMPACT = "DEGRADED"
+NEW_MODEL = (
+    "this account seems to have iLert's new incident model (status updates), which the published API and this "
+    "version do not have; use target: alert"
+)
+NOT_THERE = frozenset({404, 405, 410, 501})
+"""Answers for the collection itself that say that there is no incidents API of the published model."""
 
 
 class NotPublishedError(Exception):

@@ -32,7 +32,7 @@ from mcp_ilert.targets.aliases import Aliases
 from mcp_ilert.targets.answers import OF_INCIDENTS, Answer, classify
 from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.ilert import Interpret
-from mcp_ilert.targets.incident import Incident, NotPublishedError, UnreadableError
+from mcp_ilert.targets.incident import NEW_MODEL, NOT_THERE, Incident, NotPublishedError, UnreadableError
 from mcp_ilert.targets.payload import ServiceRef
 from mcp_ilert.targets.port import More, PausedError, at_once
 
@@ -42,12 +42,6 @@ CREDENTIAL = "ilert.api_key"
 """All targets of incidents send by it."""
 REQUESTS = 3
 """Look, read with ETag, write."""
-NEW_MODEL = (
-    "this account seems to have iLert's new incident model (status updates), which the published API and this "
-    "version do not have; use target: alert"
-)
-NOT_THERE = frozenset({404, 405, 410, 501})
-"""Answers for the collection itself that say that there is no incidents API of the published model."""
 TRIES = 3
 """PUTs of one attempt, where somebody else changes the incident meanwhile (412)."""
 PAGE, PAGES = 100, 5
