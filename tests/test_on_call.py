@@ -19,7 +19,6 @@ from mcp_ilert.mapping import Mapper, Route
 from mcp_ilert.sandbox import API_KEY, INTEGRATION_KEY, Fault, Request, SandboxIlert
 from mcp_ilert.sandbox.directory import Directory, Policy, Schedule
 from mcp_ilert.service.parts import escalated, interpreter, wanted_of
-from mcp_ilert.targets import on_call
 from mcp_ilert.targets.ilert import IlertTarget
 from mcp_ilert.targets.on_call import CALLS, OnCall, Wanted
 from sandboxes import AT_ONCE
@@ -43,9 +42,9 @@ FULL = Directory(
 class World:
     """The cache over the sandbox's core; REST may be made to fail."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, directory: Directory) -> None:
+    def __init__(self, directory: Directory) -> None:
         self.core = SandboxIlert(AT_ONCE, directory=directory)
-        self.cache = OnCall()
+        self.cache = OnCall(httpx.MockTransport(self._handle))
         self.wanted = Wanted(
             "http://127.0.0.1:9/api",
             Secret(API_KEY),
@@ -55,9 +54,6 @@ class World:
         )
         self.empty_list = False
         """/on-calls says that there is nobody at all."""
-        caller = on_call.Caller
-        transport = httpx.MockTransport(self._handle)
-        monkeypatch.setattr(on_call, "Caller", lambda *a, **k: caller(*a, **k, transport=transport))
 
     async def _handle(self, request: httpx.Request) -> httpx.Response:
         headers = tuple((k.lower(), v) for k, v in request.headers.items())
@@ -83,10 +79,8 @@ class World:
             nursery.cancel_scope.cancel()
 
 
-async def test_it_knows_who_is_on_call_for_a_source_and_for_routing_keys(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with World(monkeypatch, EMPTY).running() as cache:
+async def test_it_knows_who_is_on_call_for_a_source_and_for_routing_keys(autojump_clock: MockClock) -> None:
+    async with World(EMPTY).running() as cache:
         assert cache.who("default", None) == "nobody"
         assert cache.nobody("default", None)
         assert cache.who("default", "managers") == ADA
@@ -102,10 +96,8 @@ async def test_it_knows_who_is_on_call_for_a_source_and_for_routing_keys(
         ]
 
 
-async def test_nobody_is_confirmed_by_the_schedules_204(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, EMPTY)
+async def test_nobody_is_confirmed_by_the_schedules_204(autojump_clock: MockClock) -> None:
+    world = World(EMPTY)
     async with world.running() as cache:
         assert any(
             r.target == "/api/schedules/4002/user-on-call" and r.status == 204 for r in world.core.requests
@@ -113,20 +105,16 @@ async def test_nobody_is_confirmed_by_the_schedules_204(
         assert cache.nobody("default", None)
 
 
-async def test_where_list_and_schedule_differ_somebody_is_on_call(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, FULL)
+async def test_where_list_and_schedule_differ_somebody_is_on_call(autojump_clock: MockClock) -> None:
+    world = World(FULL)
     world.empty_list = True
     async with world.running() as cache:
         assert cache.who("default", None).startswith("user 3001")
         assert not cache.nobody("default", None)
 
 
-async def test_it_stays_within_its_budget_and_learns_policies_seldom(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, EMPTY)
+async def test_it_stays_within_its_budget_and_learns_policies_seldom(autojump_clock: MockClock) -> None:
+    world = World(EMPTY)
     world.wanted = msgspec.structs.replace(world.wanted, routing_keys=tuple(f"k{i}" for i in range(50)))
     async with world.running():
         await trio.sleep(1800)
@@ -147,9 +135,9 @@ async def test_it_stays_within_its_budget_and_learns_policies_seldom(
     ],
 )
 async def test_what_cannot_be_read_is_known_for_a_while_and_then_not(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any]
+    autojump_clock: MockClock, fault: dict[str, Any]
 ) -> None:
-    world = World(monkeypatch, EMPTY)
+    world = World(EMPTY)
     async with world.running() as cache:
         world.fault(**fault)
         await trio.sleep(200)
@@ -163,10 +151,8 @@ async def test_what_cannot_be_read_is_known_for_a_while_and_then_not(
         assert cache.who("default", "managers") == ADA
 
 
-async def test_a_rest_that_fails_is_asked_less_and_less(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, EMPTY)
+async def test_a_rest_that_fails_is_asked_less_and_less(autojump_clock: MockClock) -> None:
+    world = World(EMPTY)
     async with world.running():
         world.fault(kind="status", status=403)
         before = len(world.core.requests)
@@ -174,10 +160,8 @@ async def test_a_rest_that_fails_is_asked_less_and_less(
         assert len(world.core.requests) - before < 200
 
 
-async def test_without_anything_wanted_nothing_is_asked(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    world = World(monkeypatch, EMPTY)
+async def test_without_anything_wanted_nothing_is_asked(autojump_clock: MockClock) -> None:
+    world = World(EMPTY)
     async with world.running() as cache:
         cache.use(None)
         await trio.sleep(1)
@@ -204,9 +188,9 @@ def test_it_is_off_without_an_account_key() -> None:
 
 
 async def test_an_alert_goes_by_the_other_routing_key_while_nobody_is_on_call(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock,
 ) -> None:
-    async with World(monkeypatch, EMPTY).running() as cache:
+    async with World(EMPTY).running() as cache:
         moved = escalated(Route(escalate_if_nobody="managers"), cache)
         assert (moved.routing_key, moved.on_call) == ("managers", ADA)
         kept = escalated(Route(routing_key="managers", escalate_if_nobody="default"), cache)
@@ -217,9 +201,7 @@ async def test_an_alert_goes_by_the_other_routing_key_while_nobody_is_on_call(
     assert (unknown.routing_key, unknown.on_call) == (None, "")
 
 
-async def test_the_delivery_tells_who_was_on_call(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_delivery_tells_who_was_on_call(autojump_clock: MockClock) -> None:
     sent: list[Any] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
@@ -227,7 +209,7 @@ async def test_the_delivery_tells_who_was_on_call(
         return httpx.Response(202)
 
     settings = Settings(routes=(RouteSettings(escalate_if_nobody="managers"),))
-    async with World(monkeypatch, EMPTY).running() as cache:
+    async with World(EMPTY).running() as cache:
         target = IlertTarget(
             "default",
             Secret(INTEGRATION_KEY),

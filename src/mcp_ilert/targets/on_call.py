@@ -7,6 +7,7 @@ CALLS requests, so that the account's REST budget (120 a minute) stays with othe
 from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
+import httpx
 import msgspec
 import structlog
 import trio
@@ -76,7 +77,9 @@ class _FailedError(Exception):
 class OnCall:
     """The cache. Only Trio's thread touches it."""
 
-    def __init__(self) -> None:
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """`transport` in place of the network, for tests."""
+        self._transport = transport
         self._wanted: Wanted | None = None
         self._policies: Policies = {}
         self._roster: Roster = {}
@@ -145,7 +148,9 @@ class OnCall:
 
     async def _refresh(self, wanted: Wanted, last_rest: float) -> float:
         """Seconds until the next time."""
-        caller = Caller(wanted.base, wanted.key.reveal(), wanted.seconds, max_in_flight=1)
+        caller = Caller(
+            wanted.base, wanted.key.reveal(), wanted.seconds, max_in_flight=1, transport=self._transport
+        )
         try:
             await _Refresh(caller, wanted, self._policies).run(self._take)
         except _FailedError as failure:
