@@ -10,7 +10,7 @@ from dispatch_world import OK, FakeTarget, idle_world, running, world
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.events import Delivery, Kind, Rejected, Severity, Throttled, Unavailable
-from mcp_ilert.spool.port import Replay
+from mcp_ilert.spool.port import Replay, Retarget
 
 DOWN = Unavailable("connect error", certain=True)
 
@@ -137,6 +137,23 @@ async def test_all_targets_together_stay_below_the_limit_of_the_address(autojump
         assert w.spool.counts().delivered == 800
 
 
+async def test_what_was_spent_of_the_limit_of_the_address_survives_restarts(
+    autojump_clock: MockClock,
+) -> None:
+    targets = [FakeTarget("default"), *(FakeTarget(f"t{i}") for i in range(4))]
+    async with idle_world(*targets, per_minute=600, burst=600, max_in_flight=64) as w:
+        for target in w.targets:
+            await w.put(*(f"k{i}" for i in range(400)), target=target)
+        for seconds in (5, 1, 20, 1, 1, 40, 60):
+            w.hire()
+            async with running(w):
+                await trio.sleep(seconds)
+            w.skew_ms += 3_600_000
+        times = sorted(at for target in targets for at in target.times)
+        assert len(times) > 700
+        assert all(sum(1 for at in times if start <= at < start + 60) < 700 for start in times)
+
+
 async def test_one_target_that_hangs_does_not_hold_up_another_for_ever(autojump_clock: MockClock) -> None:
     slow, quick = FakeTarget("default", seconds=10), FakeTarget("ops")
     slow.answer = lambda _d: Unavailable("timeout", certain=False)
@@ -146,6 +163,23 @@ async def test_one_target_that_hangs_does_not_hold_up_another_for_ever(autojump_
         await w.put("x", target="ops")
         await trio.sleep(30)
         assert quick.keys == ["x"]
+
+
+async def test_a_target_that_fails_slowly_leaves_another_its_share_of_the_places(
+    autojump_clock: MockClock,
+) -> None:
+    """The failing one looks urgent each time that it gives a place back; the other has a backlog and nothing new."""
+    slow, quick = FakeTarget("default", seconds=10), FakeTarget("ops")
+    slow.answer = lambda _d: Rejected(400, "no")
+    async with world(slow, quick, per_minute=600, burst=600) as w:
+        for i in range(120):  # one by one, so that its places come free one by one
+            await w.put(f"k{i}")
+            await trio.sleep(0.43)
+        before = len(slow.came)
+        await w.put(*(f"x{i}" for i in range(40)), target="ops")
+        await trio.sleep(100)
+        assert len(quick.came) >= 35
+        assert len(slow.came) - before >= 35
 
 
 async def test_a_failed_attempt_is_made_again_after_its_backoff(autojump_clock: MockClock) -> None:
@@ -451,6 +485,35 @@ async def test_a_removed_target_gets_nothing_more(autojump_clock: MockClock) -> 
         await w.put("a", target="ops")
         await trio.sleep(100)
         assert (gone.came, gone.closed) == ([], 1)
+
+
+async def test_what_a_removed_target_had_in_flight_moves_if_it_is_not_delivered(
+    autojump_clock: MockClock,
+) -> None:
+    gone = FakeTarget("ops", seconds=5)
+    gone.answer = lambda _d: DOWN
+    async with world(FakeTarget("default"), gone) as w:
+        await w.put("a", target="ops")
+        await trio.sleep(1)
+        w.dispatcher.replace({"default": w.target}, w.settings)
+        await w.spool.change(Retarget(("default",)), w.now_ms())
+        await trio.sleep(10)
+        assert (gone.keys, w.target.keys) == (["a"], ["a"])
+        assert w.spool.counts().delivered == 1
+
+
+async def test_what_came_behind_the_last_request_of_a_removed_target_moves(
+    autojump_clock: MockClock,
+) -> None:
+    gone = FakeTarget("ops", seconds=5)
+    async with world(FakeTarget("default"), gone) as w:
+        await w.put("a", target="ops", kind=Kind.RESOLVE)
+        await trio.sleep(1)
+        w.dispatcher.replace({"default": w.target}, w.settings)
+        await w.spool.change(Retarget(("default",)), w.now_ms())
+        await w.put("a", target="ops")
+        await trio.sleep(10)
+        assert [(d.key, d.kind) for _, d in w.target.came] == [("a", Kind.ALERT)]
 
 
 async def test_latency_is_told_from_the_acceptance_of_the_oldest_event(autojump_clock: MockClock) -> None:

@@ -107,6 +107,21 @@ async def test_where_only_dead_letters_are_left_the_oldest_is_the_probe_each_max
         assert w.spool.counts().error() == 0
 
 
+async def test_of_several_dead_letters_the_one_that_died_first_is_the_first_probe_and_then_each_in_turn(
+    autojump_clock: MockClock,
+) -> None:
+    async with world(max_attempts=1, max_interval_seconds=300) as w:
+        w.target.answer = down
+        for key in ("a", "b", "c"):
+            await w.put(key)
+            await trio.sleep(1)
+        assert w.spool.counts().dead == 3
+        await trio.sleep(6 * 300 + 10)
+        assert w.target.keys[3:] == ["a", "b", "c"] * 2
+        assert all(d.probe for _, d in w.target.came[3:])
+        assert w.metrics.value("out_failed_total", reason="outage") == 3, "not counted again"
+
+
 async def test_the_last_dead_letter_is_tried_even_where_the_circuit_never_opened(
     autojump_clock: MockClock,
 ) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,10 +13,10 @@ import msgspec
 import pytest
 import trio
 
-from bridge import Bridge, event, running, until, write_config
+from bridge import Bridge, event, post_raw, running, until, write_config
 from mcp_ilert import config
 from mcp_ilert.config import Secret, Settings
-from mcp_ilert.control import PauseTarget, ask
+from mcp_ilert.control import PauseTarget, ReplayDead, ask
 from mcp_ilert.sandbox import INTEGRATION_KEY, Fault, Limits, Options, SandboxIlert
 from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
 from mcp_ilert.service import Service, open_service
@@ -135,6 +134,49 @@ async def test_an_alert_that_is_resolved_before_it_was_sent_pages_nobody(
         assert counts.error() == 0
 
 
+async def test_alert_resolve_the_same_alert_within_a_minute_pages_twice(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    async with bridge_on(settings_for(tmp_path, sandbox)) as (service, client):
+        for number, status in enumerate(("firing", "resolved", "firing"), start=1):
+            await client.post("/events", json=event("a", status=status))
+            await until(lambda number=number: service.counts().delivered == number)
+    assert keys_at(sandbox) == [("ALERT", "a"), ("RESOLVE", "a"), ("ALERT", "a")]
+
+
+async def test_an_alert_whose_answer_was_lost_then_its_resolve_ends_resolved_at_ilert(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    """The alert was applied and its answer lost; the back-off is long, so the resolve finds the alert waiting."""
+    sandbox.core.set_faults(Fault(kind="lost", times=1), now=sandbox.now())
+    retries = config.Retries(base_interval_seconds=1, max_interval_seconds=1)
+    async with bridge_on(settings_for(tmp_path, sandbox, retries=retries)) as (service, client):
+        await client.post("/events", json=event("a"))
+        await until(sandbox.core.events)
+        await client.post("/events", json=event("a", status="resolved"))
+        await until(lambda: service.counts().pending == 0)
+        assert (service.counts().cancelled, service.counts().error()) == (0, 0)
+    sandbox.core.advance(sandbox.now() + 1)
+    assert sandbox.core.open_alert("a") is None
+    assert [received.event_type for received in sandbox.core.events()][-1] == "RESOLVE"
+
+
+async def test_a_dead_letter_is_never_sent_behind_a_newer_resolve(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    sandbox.core.set_faults(Fault(kind="status", status=400, event_type="ALERT", times=2), now=sandbox.now())
+    async with bridge_on(settings_for(tmp_path, sandbox)) as (service, client):
+        await client.post("/events", json=event("a"))
+        await until(lambda: service.counts().dead == 1)
+        await client.post("/events", json=event("a", status="resolved"))
+        await until(lambda: service.counts().delivered == 1)
+        await service.handle(ReplayDead(None))
+        await client.post("/events", json=event("b"))
+        await until(lambda: service.counts().delivered == 2)
+        assert service.counts().dead == 1
+    assert keys_at(sandbox) == [("RESOLVE", "a"), ("ALERT", "b")]
+
+
 async def test_an_outage_is_ridden_out(tmp_path: Path, sandbox: SandboxServer) -> None:
     sandbox.core.set_faults(
         Fault(kind="status", status=503, times=1),
@@ -249,22 +291,6 @@ class Load:
     def _next(self) -> int:
         self._number += 1
         return self._number
-
-
-async def post_raw(stream: trio.SocketStream, body: bytes) -> tuple[int, Any]:
-    """A request without a library in between, which a cut connection would leave in pieces."""
-    head = f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    await stream.send_all(head.encode() + body)
-    answer = b""
-    while True:
-        chunk = await stream.receive_some(65536)
-        if not chunk:
-            raise EOFError
-        answer += chunk
-        found, end, text = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", found, re.IGNORECASE)
-        if end and length is not None and len(text) == int(length[1]):
-            return int(found.split()[1]), json.loads(text)
 
 
 async def kill_under_load(bridge: Bridge, load: Load, requests: int) -> None:

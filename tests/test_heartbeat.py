@@ -138,7 +138,7 @@ async def test_a_spool_that_fails_or_hangs_makes_it_ill(autojump_clock: MockCloc
 
     class Hanging(Ill):
         async def ailments(self) -> Sequence[str]:
-            await trio.sleep(1e9)
+            await trio.sleep(3_600)
             return ()
 
     assert await ailments(Failing()) == ["disk full"]

@@ -214,6 +214,23 @@ async def test_what_waits_follows_the_routes_of_a_reload(tmp_path: Path, sandbox
     assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
 
 
+async def test_a_dead_letter_of_a_target_that_is_gone_is_replayed_where_the_routes_send_it_now(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    sandbox.core.set_faults(Fault(kind="status", status=400, integration_key=OTHER_KEY), now=sandbox.now())
+    route = config.RouteSettings(
+        name="gone", match=config.Match(source="probe-*"), webhook_key=Secret(OTHER_KEY)
+    )
+    retries = config.Retries(base_interval_seconds=0.01)
+    async with world(settings_for(tmp_path, sandbox.url, routes=(route,), retries=retries)) as w:
+        await w.post("a")
+        await until(lambda: w.service.counts().dead == 1)
+        await w.reload(routes=())
+        await w.service.handle(ReplayDead(("a",)))
+        await until(lambda: w.service.counts().delivered == 1)
+    assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
+
+
 async def test_a_reload_mends_a_refused_key(tmp_path: Path, sandbox: SandboxServer) -> None:
     wrong = config.Ilert(api_url=sandbox.url, webhook_key=Secret("wrong"))
     async with world(settings_for(tmp_path, sandbox.url, ilert=wrong)) as w:

@@ -32,7 +32,7 @@ class View(msgspec.Struct, frozen=True):
     token_wait: float
     """Seconds until they suffice for one more."""
     quiet_until: float
-    """The spool had nothing, although its agenda said otherwise; asked again no sooner."""
+    """The spool had nothing to send, although its agenda said otherwise; asked again no sooner."""
 
 
 class Go(msgspec.Struct, frozen=True):

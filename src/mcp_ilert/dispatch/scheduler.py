@@ -12,7 +12,7 @@ import trio
 
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
-from mcp_ilert.dispatch.gatherer import Gatherer
+from mcp_ilert.dispatch.gatherer import REST, Gatherer
 from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
@@ -130,21 +130,28 @@ class Scheduler:
         return self._share(ready, now), until
 
     def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
-        """Deal the free places out one by one, what may be critical first, who asked longest ago first."""
+        """Deal the free places out one by one, who asked longest ago first; the kept one to what may be critical.
+
+        So a target that has always something urgent takes no more of the others' places than its share.
+        """
         desk = self._desk
-        ready.sort(key=lambda r: (not r[1].urgent, r[0].asked_at))
-        most = max(track.cost for track, _, _ in ready) if ready else 1
-        pool, others = min(desk.places.free, desk.address.available(now) // most), desk.places.free_for_others
-        tracks, rooms = [track for track, _, _ in ready], [room for _, _, room in ready]
-        granted = _deal(rooms, [t.tempo for t in tracks], [t.cost for t in tracks], pool, now)
+        ready.sort(key=lambda r: r[0].asked_at)
+        tracks = [track for track, _, _ in ready]
+        most = max((track.cost for track in tracks), default=1)
+        pool = min(desk.places.free, desk.address.available(now) // most)
+        left = {track.tempo: track.tempo.available(now) for track in tracks}
+        rooms = [room for _, _, room in ready]
+        for_others = _deal(tracks, rooms, left, min(desk.places.free_for_others, pool))
+        urgent = [
+            room - got if go.urgent else 0 for (_, go, room), got in zip(ready, for_others, strict=True)
+        ]
+        kept = _deal(tracks, urgent, left, pool - sum(for_others))
         asks = []
-        for (track, go, _), tokens in zip(ready, granted, strict=True):
-            for_others = min(tokens, others)
-            if tokens and (for_others or go.urgent):
-                others -= for_others
+        for (track, go, _), others, more in zip(ready, for_others, kept, strict=True):
+            if tokens := others + more:
                 storm, stopped = track.state.storm.on, track.stopped
                 want = Want(
-                    track.name, tokens, for_others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
+                    track.name, tokens, others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
                 )
                 asks.append(Ask(track, go, want, track.cost))
         return asks
@@ -197,8 +204,11 @@ class Scheduler:
         track.gathered(agenda.digested, self._desk.rules, now)
         track.backlog = agenda.backlog
         track.unsorted |= agenda.others_ready
-        empty = not deliveries and not agenda.digested and _claims_more(want, agenda, asked_ms)
-        track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
+        track.quiet_until = 0.0
+        if not deliveries and agenda.digested:  # it found but what goes into digests; so it will again
+            track.quiet_until = now + REST * (now - track.asked_at)
+        elif not deliveries and _claims_more(want, agenda, asked_ms):
+            track.quiet_until = now + _QUIET_SECONDS
         replace = msgspec.structs.replace
         if want.revive and _come(agenda.next_revive_ms, asked_ms):
             track.state = replace(track.state, recovery=recovery.revived(track.state.recovery, now))
@@ -222,17 +232,16 @@ def _claims_more(want: Want, agenda: Agenda, asked_ms: int) -> bool:
     return ready or _come(agenda.next_due_ms, asked_ms)
 
 
-def _deal(rooms: list[int], paces: list[Pace], costs: list[int], pool: int, now: float) -> list[int]:
-    """Give out `pool` one by one to those that have room, and whose key (several may share it) has tokens left."""
+def _deal(tracks: list[Track], rooms: list[int], left: dict[Pace, int], pool: int) -> list[int]:
+    """Give out `pool` one by one to those that have room, and whose key, which several may share, has tokens left."""
     granted = [0] * len(rooms)
-    left = {id(pace): pace.available(now) for pace in paces}
     dealt = True
     while pool > 0 and dealt:
         dealt = False
-        for i, (room, pace, cost) in enumerate(zip(rooms, paces, costs, strict=True)):
-            if pool > 0 and granted[i] < room and left[id(pace)] >= cost:
+        for i, (track, room) in enumerate(zip(tracks, rooms, strict=True)):
+            if pool > 0 and granted[i] < room and left[track.tempo] >= track.cost:
                 granted[i] += 1
-                left[id(pace)] -= cost
+                left[track.tempo] -= track.cost
                 pool -= 1
                 dealt = True
     return granted

@@ -15,7 +15,7 @@ from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.policy import Reason
 from mcp_ilert.dispatch.track import Track
 from mcp_ilert.events import DeadReason, Decision, Delivery, Done, Said, Settlement, Severity
-from mcp_ilert.spool.port import Changed, ReturnRefused, Settled
+from mcp_ilert.spool.port import Changed, Retarget, ReturnRefused, Settled
 
 log = structlog.get_logger()
 
@@ -80,6 +80,8 @@ class Settler:
         for track in {item.track for item in batch}:
             for each in (track, *desk.siblings(track)):
                 self.return_refused(each)
+        if any(item.track.name not in desk.tracks for item in batch):
+            self._nursery.start_soon(self._move)
         desk.bell.ring()
         desk.idle.ring()
 
@@ -98,6 +100,15 @@ class Settler:
         if track.state.park.owed and not track.returning:
             track.returning = True
             self._nursery.start_soon(self._return, track)
+
+    async def _move(self) -> None:
+        """What a request of a removed target left behind goes where the routes send it now."""
+        desk = self._desk
+
+        async def act() -> Changed:
+            return await desk.spool.change(Retarget(tuple(desk.tracks)), desk.now_ms())
+
+        await desk.persist("move what waits at removed targets", act)
 
     async def _return(self, track: Track) -> None:
         statuses = track.state.park.owed

@@ -50,7 +50,7 @@ class Sessions:
         if not HTTP2:
             return None
         foreign = ForeignStreams(self.stage, peers_of(fd, secure=secure), lambda session: touched((session,)))
-        return Http2Session(self.bounds, foreign, self._budget)
+        return Http2Session(self.bounds, foreign, self._budget, self._calendar)
 
     def lines(self, _first: bytes, _fd: int) -> Session:
         """For the port of lines."""

@@ -10,7 +10,7 @@ from mcp_ilert import config, logs
 from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.console.look import Look
-from mcp_ilert.control import Answer, PauseTarget, Request, ResumeTarget, change_of
+from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, StartError
 from mcp_ilert.events import Counts, Severity
@@ -139,6 +139,8 @@ class Service:
                 await self._delivering().resume(target)
                 return Answer(ok=True)
         changed = await self.spool.change(change_of(request), self._now_ms())
+        if isinstance(request, ReplayDead):
+            await self._retarget()
         log.info("changed by an operator", change=type(request).__name__, events=changed.events)
         return Answer(ok=True, events=changed.events)
 
@@ -201,4 +203,8 @@ class Service:
             log.error("not recording", problem=str(error))  # noqa: TRY400 - the line says it all
         self.metrics.use_targets(self._targets)
         self._delivering().replace(self._targets, new)
+        await self._retarget()
+
+    async def _retarget(self) -> None:
+        """Have what waits at targets that are gone go where the routes send it now."""
         await self.spool.change(Retarget(tuple(self._targets)), self._now_ms())

@@ -112,6 +112,9 @@ def _retarget(engine: Engine, change: Retarget, cursor: int, now_ms: int) -> Ste
     A lane that the target knows an open alert of stays: it is parked until the target returns. The cursor counts
     those that stay. Nothing but the lanes of gone targets is looked at, so a start does not read the backlog.
     """
+    if engine.tail.targets() - {*change.targets, DROP}:
+        engine.fold(now_ms)  # accepted under the old configuration: to be moved, it must lie in its lane
+        return Step(0, cursor)
     gone = [t.id for name, t in engine.targets().items() if name not in change.targets]
     if engine.digests.dissolve(gone, now_ms):
         return Step(0, cursor)
