@@ -122,20 +122,27 @@ class Dispatcher:
 
     def notes(self) -> list[str]:
         """What an operator should know of the targets, a line each; nothing while all is well."""
-        tracks = self._desk.tracks.values()
-        paused = [
-            f"target {track.name}: paused by an operator; resume it to deliver"
-            for track in tracks
-            if track.paused
-        ]
-        return [*paused, *self.ailments()]
+        lines = self.ailments()
+        for track in self._desk.tracks.values():
+            if track.paused:
+                lines.append(f"target {track.name}: paused by an operator; resume it to deliver")
+        return lines
 
     def ailments(self) -> list[str]:
         """Why some target takes nothing but probes, a line each; an operator's pause is none."""
-        lines = []
+        lines: list[str] = []
         for track in self._desk.tracks.values():
-            if track.state.park.parked:
-                lines.append(_parked(track))
+            status = track.state.park.status
+            if status is not None and status // 100 == 2:
+                lines.append(
+                    f"target {track.name}: iLert's answers are not of its published incident model; "
+                    "its events wait: use target: alert in its routes and reload"
+                )
+            elif status is not None:
+                lines.append(
+                    f"target {track.name}: iLert refuses {_key_of(track)} (status {status}); "
+                    "its events wait: set a valid key and reload"
+                )
             if not isinstance(track.state.breaker, Closed):
                 lines.append(f"target {track.name}: circuit open, iLert does not answer; its events wait")
         return lines
@@ -178,16 +185,7 @@ class Dispatcher:
             log.warning("the targets' states are not written down", detail=error.detail)
 
 
-def _parked(track: Track) -> str:
-    status = track.state.park.status
-    if status is not None and 200 <= status < 300:
-        return (
-            f"target {track.name}: iLert's answers are not of its published incident model; "
-            "its events wait: use target: alert in its routes and reload"
-        )
+def _key_of(track: Track) -> str:
+    """What the target sends by, as an operator knows it."""
     key = track.post.target.credential
-    key = "the integration key" if key == track.name else key
-    return (
-        f"target {track.name}: iLert refuses {key} (status {status}); "
-        "its events wait: set a valid key and reload"
-    )
+    return "the integration key" if key == track.name else key
