@@ -415,6 +415,25 @@ def test_a_reload_names_what_needs_a_restart() -> None:
     assert config.reload_differences(old, old) == []
 
 
+def test_a_target_is_one_key_and_one_kind() -> None:
+    settings = loaded(
+        API + "routes: ["
+        "{target: incident, services: [{id: 1}]}, {name: plain, target: incident, services: [{id: 2}]},"
+        " {name: db, webhook_key: r}, {name: calls, webhook_key: r, target: incident, services: [{id: 3}]},"
+        " {name: gone, webhook_key: g, target: incident, drop: true}]"
+    )
+    found = {
+        name: (target.key.reveal(), target.kind, [service.id for service in target.services])
+        for name, target in config.targets(settings).items()
+    }
+    assert found == {
+        "default": ("k", "alert", []),
+        "default-incident": ("a", "incident", [1]),
+        "db": ("r", "alert", []),
+        "calls": ("a", "incident", [3]),
+    }
+
+
 def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path: Path) -> None:
     for name in ("a", "w", "t", "r", "c.pem", "k.pem"):
         (tmp_path / name).write_text(f"{name}\n")
