@@ -119,3 +119,18 @@ async def test_attempts_that_wait_for_tokens_do_not_keep_critical_ones_of_anothe
         await w.put("fire", target="quick", severity=Severity.CRITICAL)
         await trio.sleep(0.1)
         assert min((at for at in quick.times), default=inf) - now < 0.1
+
+
+async def test_a_target_that_goes_by_another_key_after_a_reload_shares_that_keys_pace(
+    autojump_clock: MockClock,
+) -> None:
+    a, b, moved = FakeTarget("a"), FakeTarget("b", key="api"), FakeTarget("a", key="api")
+    async with world(a, b, per_minute=20, burst=20) as w:
+        await w.put(*(f"b{i}" for i in range(40)), target="b")
+        await trio.sleep(1)
+        w.dispatcher.replace({"a": moved, "b": b}, w.settings)
+        await w.put(*(f"a{i}" for i in range(40)), target="a")
+        await trio.sleep(300)
+        assert a.closed == 1
+        assert len(moved.times) > 1
+        assert most_in_a_minute(requests(b, moved)) <= 20

@@ -149,6 +149,8 @@ class Dispatcher:
 
     def _take(self, name: str, target: Target) -> None:
         tracks = self._desk.tracks
+        if name in tracks and tracks[name].post.target.credential != target.credential:
+            self._retire(tracks.pop(name).post)  # another key: another bucket, and perhaps others share it
         if name not in tracks:
             tracks[name] = Track(name, target)
         elif tracks[name].post.target is not target:
