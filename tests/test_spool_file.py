@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from errno import ENOSPC
 from pathlib import Path
 
 import apsw
@@ -15,6 +16,7 @@ from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement
 from mcp_ilert.spool import open_spool, writer
+from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
@@ -122,6 +124,39 @@ async def test_after_a_spool_was_set_aside_a_resolve_is_never_cancelled(tmp_path
         assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
 
 
+async def test_a_spool_found_damaged_in_use_is_set_aside_at_the_next_start_and_keys_are_unknown(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spool.db"
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "before")])
+    mark(path)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A"), entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
+    assert not mark_of(path).exists()
+    (kept,) = tmp_path.glob("spool.db.damaged-*")
+    with SpoolView(kept) as view:
+        assert [lane.key for lane in view.lanes(9)] == ["before"]
+
+
+async def test_what_was_set_aside_is_not_written_over_by_the_next(tmp_path: Path) -> None:
+    for content in (b"damaged once" * 1_000, b"damaged twice" * 1_000):
+        (tmp_path / "spool.db").write_bytes(content)
+        async with opened("thread", tmp_path, RULES, Clock()):
+            pass
+    assert len(list(tmp_path.glob("spool.db.damaged-*"))) == 2
+
+
+async def test_a_log_without_its_file_is_set_aside_and_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "spool.db-wal").write_bytes(b"events" * 1_000)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A"), entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
+    (kept,) = tmp_path.glob("spool.db.damaged-*-wal")
+    assert kept.read_bytes() == b"events" * 1_000
+
+
 async def test_the_spool_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     async with opened("thread", tmp_path, RULES, Clock()):
         assert {oct(p.stat().st_mode & 0o777) for p in tmp_path.glob("spool.db*")} == {"0o600"}
@@ -224,6 +259,58 @@ async def test_a_disk_that_fails_again_ends_the_spool(tmp_path: Path) -> None:
                 disk.failing_syncs = 0
 
 
+async def test_nobody_waits_for_ever_on_a_spool_that_ends(tmp_path: Path) -> None:
+    refused = 0
+
+    async def ask(spool: WrittenSpool, number: int) -> None:
+        nonlocal refused
+        try:
+            await (lease_all(spool) if number % 2 else spool.put([entry("A", f"k{number}")]))
+        except UnavailableError:
+            refused += 1
+
+    with faulty_disk() as disk, trio.fail_after(20), pytest.RaisesGroup(pytest.RaisesExc(StartError)):
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry()])
+            disk.failing_syncs = 1_000
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as nursery:
+                    for number in range(200):
+                        nursery.start_soon(ask, spool, number)
+                        if number % 20 == 0:
+                            await trio.lowlevel.checkpoint()
+            disk.failing_syncs = 0
+    assert refused == 200
+
+
+async def test_a_disk_that_fills_up_while_the_inbox_lags_is_a_503_and_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 10)
+    with faulty_disk() as disk, trio.fail_after(20):
+        async with opened("inline", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", "first")])
+            synced = disk.syncs
+            disk.judge = lambda op, _: ENOSPC if op == "write" and disk.syncs > synced else None
+            await spool.put([entry("A", f"k{i}") for i in range(40)])
+            assert spool.counts().inbox == 40
+            with pytest.raises(UnavailableError, match="full"):
+                await spool.put([entry("A", "refused")])
+            disk.judge = lambda _op, _name: None
+            await spool.put([entry("A", "last")])
+            assert (spool.counts().inbox, spool.counts().accepted, spool.counts().error()) == (0, 42, 0)
+
+
+async def test_a_lease_that_was_kept_though_its_commit_failed_is_not_left_to_nobody(tmp_path: Path) -> None:
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", f"k{i}") for i in range(3)])
+            disk.failing_syncs = 1
+            first = (await spool.lease([Want("default", 1, 1)], {}, T0)).deliveries
+            rest = await lease_all(spool)
+            assert sorted([d.key for d in first] + [key for key, _ in rest]) == ["k0", "k1", "k2"]
+
+
 async def test_every_put_waits_for_a_sync(tmp_path: Path) -> None:
     with faulty_disk() as disk:
         async with opened("thread", tmp_path, RULES, Clock()) as spool:
@@ -263,7 +350,8 @@ import sys, time
 from pathlib import Path
 import trio
 from mcp_ilert.events import Entry, Kind, Severity
-from mcp_ilert.spool import open_spool
+from mcp_ilert.spool import open_spool, writer
+from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.port import Rules, Want
 
 async def client(spool, name):

@@ -43,6 +43,10 @@ TERMS = (
 )
 
 
+class LostError(LookupError):
+    """What an index or another lane speaks of is not in the spool."""
+
+
 class Engine:
     """One spool's lanes and ledger, over a shelf. Not thread-safe: one writer owns it."""
 
@@ -54,6 +58,8 @@ class Engine:
         """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self.flying: frozenset[int] = frozenset()
+        """Lanes leased since the start and not settled, as committed: somebody has them."""
         self._folder = Folder(self)
         self.load()
 
@@ -70,6 +76,16 @@ class Engine:
         """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
         self._terms["members"] = members(self.shelf)
+        self._leases = set(self.flying)
+
+    def resume(self, flying: frozenset[int], touched: Iterable[int] = ()) -> None:
+        """Go on where another engine over the same spool ended: somebody has these lanes, nobody was told of those."""
+        self.flying, self._leases = flying, set(flying)
+        self.touched.update(touched)
+
+    def committed(self) -> None:
+        """What this transaction did is there for good."""
+        self.flying = frozenset(self._leases)
 
     def _load_tail(self) -> None:
         self.tail = Tail()
@@ -97,7 +113,7 @@ class Engine:
 
     def take_touched(self) -> frozenset[str]:
         """The names of the targets at which something became ready, once."""
-        names = frozenset(self._names[i] for i in self.touched)
+        names = frozenset(self._names[i] for i in self.touched if i in self._names)  # else it was rolled back
         self.touched.clear()
         return names
 
@@ -216,6 +232,7 @@ class Engine:
         taken = past.taken(lane, want, now_ms, turn, self.rules.tell(text))
         lane = msgspec.structs.replace(fate.take(lane), taken=taken)
         self.store(row, row.target, lane, now_ms)
+        self._leases.add(row.id)
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
@@ -241,6 +258,7 @@ class Engine:
         self.save_states(states)
         outage = rejected = 0
         for settlement in settlements:
+            self._leases.discard(settlement.lease)
             row = self.shelf.get(settlement.lease)
             if row is None or row.lane.flying is None:
                 continue
@@ -260,8 +278,9 @@ class Engine:
         return Settled(outage, rejected)
 
     def recover(self, now_ms: int) -> bool:
-        """Return a slice of the lanes found leased at a start; True while there are more."""
-        ids = self.shelf.leased(RECOVER_SLICE)
+        """Return a slice of the lanes found leased that nobody has; True while there are more."""
+        found = self.shelf.leased(RECOVER_SLICE + len(self.flying))
+        ids = [lane_id for lane_id in found if lane_id not in self.flying]
         for lane_id in ids:
             row = self.row(lane_id)
             if row.lane.gathers is not None:
@@ -270,7 +289,7 @@ class Engine:
                 continue
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
             self._end(row, made, past.interrupted(row.lane), now_ms)
-        return len(ids) == RECOVER_SLICE
+        return len(ids) >= RECOVER_SLICE
 
     def _end(self, row: Row, made: fate.Settling, attempt: Attempt, now_ms: int) -> None:
         """Store what became of a request in flight, and tell of it."""
@@ -425,7 +444,7 @@ class Engine:
         """The lane of this id, which must be there."""
         row = self.shelf.get(lane_id)
         if row is None:
-            raise LookupError(f"lane {lane_id} is not in the spool")
+            raise LostError(f"lane {lane_id} is not in the spool")
         return row
 
 
