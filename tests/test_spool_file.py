@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from errno import ENOSPC
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -14,9 +15,10 @@ import trio
 
 from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Delivery, Done, Kind, Settlement
+from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
@@ -294,7 +296,7 @@ async def test_a_disk_that_fills_up_while_the_inbox_lags_is_a_503_and_no_end(
             disk.judge = lambda op, _: ENOSPC if op == "write" and disk.syncs > synced else None
             await spool.put([entry("A", f"k{i}") for i in range(40)])
             assert spool.counts().inbox == 40
-            with pytest.raises(UnavailableError, match="full"):
+            with pytest.raises(UnavailableError, match="disk"):
                 await spool.put([entry("A", "refused")])
             disk.judge = lambda _op, _name: None
             await spool.put([entry("A", "last")])
@@ -352,6 +354,7 @@ import trio
 from mcp_ilert.events import Entry, Kind, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 
 async def client(spool, name):
@@ -397,6 +400,21 @@ async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: 
         assert told["pid"] == os.getpid()
     async with opened("thread", tmp_path, RULES, Clock()):
         pass
+
+
+def test_what_critical_events_bring_forward_again_and_again_is_counted_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    burning = entry("A", "k", severity=Severity.CRITICAL, text="burning")
+    for new in ([entry("A", "other")], [entry("A", "k")], [burning], [entry("A", "k")], [burning]):
+        store.transact(partial(Engine.accept, entries=new, now_ms=T0, fold=False))
+        with SpoolView(tmp_path / "spool.db") as view:
+            assert view.audit().error == 0
+        assert store.engine.counts().error() == 0
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
 
 
 def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -75,13 +75,13 @@ class Engine:
         self._known: dict[int, Agenda] = {}
         """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
-        self._terms["members"] = members(self.shelf)
         self._leases = set(self.flying)
+        self._terms["members"] = members(self.shelf)
 
-    def resume(self, flying: frozenset[int], touched: Iterable[int] = ()) -> None:
+    def resume(self, flying: frozenset[int], touched: Collection[int] = ()) -> None:
         """Go on where another engine over the same spool ended: somebody has these lanes, nobody was told of those."""
         self.flying, self._leases = flying, set(flying)
-        self.touched.update(touched)
+        self.touched.update(self._names.keys() & touched)
 
     def committed(self) -> None:
         """What this transaction did is there for good."""
@@ -113,7 +113,7 @@ class Engine:
 
     def take_touched(self) -> frozenset[str]:
         """The names of the targets at which something became ready, once."""
-        names = frozenset(self._names[i] for i in self.touched if i in self._names)  # else it was rolled back
+        names = frozenset(self._names[i] for i in self.touched)
         self.touched.clear()
         return names
 

@@ -126,7 +126,6 @@ class Writer:
             self._held = [job for job in jobs if job.work is None]
             if works:
                 yield self._batch(works)
-            waited = self._store.engine.tail.events
             yield self._batch([])
             if self.stalled:  # it cannot be folded, so nothing more is taken
                 yield self._refused()
