@@ -126,6 +126,7 @@ def small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tail, "SLICE_EVENTS", 5)
         patch.setattr(tail, "SLICE_KEYS", 3)
+        patch.setattr(tail, "PART_KEYS", 1)
         patch.setattr(folder, "CHUNK", 2)
         patch.setattr(sqlite, "AGE_EVERY", 2)
         yield

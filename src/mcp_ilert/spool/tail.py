@@ -6,14 +6,21 @@ its turn is in no slice.
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from mcp_ilert._fast.folding import group, sift
 from mcp_ilert.events import Entry
 
+Places = Callable[[Iterable[str]], Mapping[str, int]]
+"""`Shelf.places`."""
 SLICE_EVENTS = 16_384
 SLICE_KEYS = 6_144
 SLICE_BYTES = 8 * 1024 * 1024
+PART_KEYS = 1_024
+PART_EVENTS = 4_096
+"""So many of a slice, and not many more, are folded in one transaction: leases and commits wait for it."""
 
 
 class Batch:
@@ -28,8 +35,23 @@ class Batch:
         self.bytes = sift(entries, self.kept, self.critical)
 
 
+class Part(msgspec.Struct, frozen=True):
+    """What of a slice is folded in one transaction."""
+
+    by_key: Mapping[str, list[Entry]]
+    events: int
+    seq: int
+    """The slice's last row."""
+    place: int | None
+    """Up to this place the slice is folded then; None: it is done."""
+
+
 class Slice:
-    """Rows of the inbox that are folded together."""
+    """Rows of the inbox that are folded one after the other: a few keys as they came, many in the order of the shelf.
+
+    A shelf's order is that of its pages, so that parts do not write the same pages; and a place in it tells what is
+    folded already.
+    """
 
     def __init__(self) -> None:
         self.by_key: dict[str, list[Entry]] = {}
@@ -42,10 +64,15 @@ class Slice:
         self._rows: list[tuple[int, Sequence[Entry]]] = []
         self._taken: dict[str, int] = {}
         """By key: up to this row its entries are in the slice no more."""
+        self.closed = False
+        """The next row begins another slice."""
+        self._order: list[tuple[int, str]] = []
+        """The places of its keys, last first, once it is folded in parts."""
 
     def full(self) -> bool:
         """Whether the next row begins another slice."""
-        return len(self.by_key) >= SLICE_KEYS or self.events >= SLICE_EVENTS or self.bytes >= SLICE_BYTES
+        many = len(self.by_key) >= SLICE_KEYS or self.events >= SLICE_EVENTS
+        return self.closed or many or self.bytes >= SLICE_BYTES
 
     def append(self, seq: int, entries: Sequence[Entry], size: int) -> None:
         """Add a row."""
@@ -54,6 +81,29 @@ class Slice:
         self.bytes += size
         self._rows.append((seq, entries))
         group(entries, self.by_key)
+
+    def part(self, places: Places) -> Part:
+        """What is to be folded next, which is in it no more."""
+        self.closed = True
+        if not self._order:
+            if len(self.by_key) <= PART_KEYS and self.events <= PART_EVENTS:
+                return self._parted(self.by_key, None)
+            self._order = sorted(((place, key) for key, place in places(self.by_key).items()), reverse=True)
+        by_key: dict[str, list[Entry]] = {}
+        order, events = self._order, 0
+        place = order[-1][0]
+        while order and ((len(by_key) < PART_KEYS and events < PART_EVENTS) or order[-1][0] == place):
+            place, key = order.pop()
+            found = self.by_key.pop(key, None)  # else it was folded ahead
+            if found is not None:
+                by_key[key] = found
+                events += len(found)
+        return self._parted(by_key, place if order else None)
+
+    def _parted(self, by_key: dict[str, list[Entry]], place: int | None) -> Part:
+        events = sum(map(len, by_key.values()))
+        self.events -= events
+        return Part(by_key, events, self.seq, place)
 
     def take(self, keys: Collection[str]) -> tuple[dict[str, list[Entry]], list[tuple[int, int]]]:
         """The entries of these keys, which are in it no more; and how many of them each row has: (seq, events)."""
@@ -98,12 +148,19 @@ class Tail:
         self.events += len(entries)
         self.bytes += size
 
-    def pop(self) -> Slice:
-        """The oldest slice, which is in it no more."""
-        oldest = self._slices.popleft()
-        self.events -= oldest.events
-        self.bytes -= oldest.bytes
-        return oldest
+    def close(self) -> None:
+        """Have the next row begin another slice."""
+        self._slices[-1].closed = True
+
+    def part(self, places: Places) -> Part:
+        """The next part of the oldest slice, which is in it no more."""
+        oldest = self._slices[0]
+        part = oldest.part(places)
+        self.events -= part.events
+        if part.place is None:
+            self._slices.popleft()
+            self.bytes -= oldest.bytes
+        return part
 
     def take(self, keys: Collection[str]) -> Iterator[tuple[dict[str, list[Entry]], list[tuple[int, int]]]]:
         """Of each slice that has some of these keys: their entries, and how many each row has."""
