@@ -67,7 +67,10 @@ class Shelf(Protocol):
         """What was folded ahead, by row: (seq, keys)."""
 
     def places(self, keys: Iterable[str]) -> Mapping[str, int]:
-        """Where lower-cased keys lie in the order in which a slice's are folded: the same as long as the spool lives."""
+        """Where lower-cased keys lie in the order in which a slice's are folded, the same as long as the spool lives.
+
+        Signed numbers of 64 bits, evenly spread.
+        """
 
     def fold_part(self, seq: int, events: int, place: int) -> None:
         """Of the rows up to this one so many entries more were folded: all whose keys lie at this place or before."""

@@ -85,7 +85,7 @@ class MemoryShelf:
         return self._ahead
 
     def places(self, keys: Iterable[str]) -> Mapping[str, int]:
-        return {key: crc32(key.encode()) for key in keys}
+        return {key: (crc32(key.encode()) << 32) - (1 << 63) for key in keys}
 
     def fold_part(self, seq: int, events: int, place: int) -> None:  # noqa: ARG002 - as above
         self._part = (seq, place)

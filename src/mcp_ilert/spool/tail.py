@@ -13,6 +13,7 @@ import msgspec
 from mcp_ilert._fast.folding import group, sift
 from mcp_ilert.events import Entry
 
+HALF = 1 << 63
 Places = Callable[[Iterable[str]], Mapping[str, int]]
 """`Shelf.places`."""
 SLICE_EVENTS = 16_384
@@ -33,6 +34,11 @@ class Batch:
         self.critical: set[str] = set()
         """The lower-cased keys of critical entries."""
         self.bytes = sift(entries, self.kept, self.critical)
+
+
+def _last(part: int, parts: int) -> int:
+    """The last place of a part."""
+    return -(-(part + 1 << 64) // parts) - 1 - HALF
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -66,8 +72,10 @@ class Slice:
         """By key: up to this row its entries are in the slice no more."""
         self.closed = False
         """The next row begins another slice."""
-        self._order: list[tuple[int, str]] = []
-        """The places of its keys, last first, once it is folded in parts."""
+        self._parts: list[list[str]] = []
+        """Its keys, the last part first, once it is folded in parts."""
+        self._shares = 0
+        """Of its parts."""
 
     def full(self) -> bool:
         """Whether the next row begins another slice."""
@@ -85,25 +93,24 @@ class Slice:
     def part(self, places: Places) -> Part:
         """What is to be folded next, which is in it no more."""
         self.closed = True
-        if not self._order:
-            if len(self.by_key) <= PART_KEYS and self.events <= PART_EVENTS:
-                return self._parted(self.by_key, None)
-            self._order = sorted(((place, key) for key, place in places(self.by_key).items()), reverse=True)
-        by_key: dict[str, list[Entry]] = {}
-        order, events = self._order, 0
-        place = order[-1][0]
-        while order and ((len(by_key) < PART_KEYS and events < PART_EVENTS) or order[-1][0] == place):
-            place, key = order.pop()
-            found = self.by_key.pop(key, None)  # else it was folded ahead
-            if found is not None:
-                by_key[key] = found
-                events += len(found)
-        return self._parted(by_key, place if order else None)
-
-    def _parted(self, by_key: dict[str, list[Entry]], place: int | None) -> Part:
+        if not self._parts:
+            self._divide(places)
+        keys = self._parts.pop()
+        by_key = {key: self.by_key.pop(key) for key in keys if key in self.by_key}  # else it was folded ahead
         events = sum(map(len, by_key.values()))
         self.events -= events
+        place = _last(self._shares - len(self._parts) - 1, self._shares) if self._parts else None
         return Part(by_key, events, self.seq, place)
+
+    def _divide(self, places: Places) -> None:
+        """Give each part an equal share of all the places that there are."""
+        self._shares = max(1, -(-len(self.by_key) // PART_KEYS), -(-self.events // PART_EVENTS))
+        if self._shares == 1:
+            self._parts = [list(self.by_key)]
+            return
+        self._parts = [[] for _ in range(self._shares)]
+        for key, place in places(self.by_key).items():
+            self._parts[~((place + HALF) * self._shares >> 64)].append(key)
 
     def take(self, keys: Collection[str]) -> tuple[dict[str, list[Entry]], list[tuple[int, int]]]:
         """The entries of these keys, which are in it no more; and how many of them each row has: (seq, events)."""

@@ -243,7 +243,7 @@ class Writer:
             engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
 
-        self._store.transact(work)
+        self._store.transact(work, lasting=bool(jobs))
         self.stalled = False
         for job, result in results:
             job.result = result
