@@ -120,8 +120,14 @@ def main() -> None:
                 f"{rate:,.0f}",
                 *(at(values, part) for values in (seen.accepts, seen.leases) for part in (0.5, 0.9, 0.99)),
             )
-            report.data[name] = {"events_per_second": rate, "accepts": len(seen.accepts), "leases": len(seen.leases)}
-        report.notes.append(f"{options.producers} producers with offers of {options.each} events, {seconds} s each.")
+            report.data[name] = {
+                "events_per_second": rate,
+                "accepts": len(seen.accepts),
+                "leases": len(seen.leases),
+            }
+        report.notes.append(
+            f"{options.producers} producers with offers of {options.each} events, {seconds} s each."
+        )
         report.write(scratch)
 
 

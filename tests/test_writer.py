@@ -56,15 +56,15 @@ async def test_a_fold_that_fails_by_a_mistake_ends_the_spool_and_keeps_what_was_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     asked = Asked()
-    with trio.fail_after(20), structlog.testing.capture_logs() as logs:
-        with pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake")):
-            async with opened(kind, tmp_path, RULES, Clock()) as spool:
-                monkeypatch.setattr(Folder, "fold", mistaken)
-                await asked.put(spool, FLOOD)
-                await spool.failed.wait()
-                await asked.put(spool, FLOOD)
-                await asked.lease(spool)
-                await trio.sleep_forever()
+    ends = pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake"))
+    with trio.fail_after(20), structlog.testing.capture_logs() as logs, ends:
+        async with opened(kind, tmp_path, RULES, Clock()) as spool:
+            monkeypatch.setattr(Folder, "fold", mistaken)
+            await asked.put(spool, FLOOD)
+            await spool.failed.wait()
+            await asked.put(spool, FLOOD)
+            await asked.lease(spool)
+            await trio.sleep_forever()
     assert (asked.taken, [type(e) for e in asked.refused]) == (100, [UnavailableError])
     assert traces(logs) == ["the spool's writer failed by a mistake of mcp-ilert"]
     with SpoolView(tmp_path / "spool.db") as view:
@@ -79,17 +79,17 @@ async def test_whatever_fails_in_the_writer_nobody_waits_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: type, name: str
 ) -> None:
     asked = Asked()
-    with trio.fail_after(20), structlog.testing.capture_logs() as logs:
-        with pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake")):
-            async with opened("thread", tmp_path, RULES, Clock()) as spool:
-                monkeypatch.setattr(of, name, mistaken)
-                with trio.CancelScope(shield=True):
-                    async with trio.open_nursery() as nursery:
-                        for _ in range(50):
-                            nursery.start_soon(asked.put, spool, FLOOD)
-                            nursery.start_soon(asked.lease, spool)
-                            await trio.lowlevel.checkpoint()
-                await trio.sleep_forever()
+    ends = pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake"))
+    with trio.fail_after(20), structlog.testing.capture_logs() as logs, ends:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            monkeypatch.setattr(of, name, mistaken)
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(asked.put, spool, FLOOD)
+                        nursery.start_soon(asked.lease, spool)
+                        await trio.lowlevel.checkpoint()
+            await trio.sleep_forever()
     assert (asked.taken, {type(e) for e in asked.refused}) == (0, {UnavailableError})
     assert len(asked.refused) == 50
     assert len(traces(logs)) == 1

@@ -54,11 +54,8 @@ class Store(Protocol):
 
     engine: Engine
 
-    def transact(self, work: Callable[[Engine], object], *, lasting: bool = True) -> None:
-        """Do the work and commit it; on any error nothing of it is kept in the engine.
-
-        What is lasting is synced, with all before it. What is not, a crash of the machine may undo: nobody was told.
-        """
+    def transact(self, work: Callable[[Engine], object]) -> None:
+        """Do the work and commit it, synced; on any error nothing of it is kept in the engine."""
 
     def append(self, batch: Batch) -> None:
         """Commit a batch to the inbox, and nothing else."""
@@ -76,7 +73,7 @@ class MemoryStore:
     def __init__(self, rules: Rules) -> None:
         self.engine = Engine(MemoryShelf(), rules)
 
-    def transact(self, work: Callable[[Engine], object], *, lasting: bool = True) -> None:  # noqa: ARG002
+    def transact(self, work: Callable[[Engine], object]) -> None:
         work(self.engine)
         self.engine.save()
         self.engine.committed()
@@ -166,25 +163,13 @@ class SqliteStore:
             raise
         return connection, engine
 
-    def transact(self, work: Callable[[Engine], object], *, lasting: bool = True) -> None:
-        with self._translated(), self._synced(lasting=lasting):
+    def transact(self, work: Callable[[Engine], object]) -> None:
+        with self._translated():
             self._connection.execute("BEGIN IMMEDIATE")
             work(self.engine)
             self.engine.save()
             self._connection.execute("COMMIT")
             self.engine.committed()
-
-    @contextmanager
-    def _synced(self, *, lasting: bool) -> Iterator[None]:
-        """Around a transaction: without the sync at its end, unless it is lasting."""
-        if lasting:
-            yield
-            return
-        self._connection.execute("PRAGMA synchronous = NORMAL")
-        try:
-            yield
-        finally:
-            self._connection.execute("PRAGMA synchronous = FULL")
 
     def append(self, batch: Batch) -> None:
         with self._translated():

@@ -143,6 +143,11 @@ class Tail:
         """For how long the oldest slice has been waiting, in seconds."""
         return time.monotonic() - self._slices[0].since if self._slices else 0.0
 
+    @property
+    def begun(self) -> bool:
+        """Whether some of the oldest slice is folded already."""
+        return bool(self._slices) and self._slices[0].closed
+
     def targets(self) -> set[str]:
         """The targets that its entries name."""
         return {entry.target for one in self._slices for group in one.by_key.values() for entry in group}

@@ -114,6 +114,17 @@ class Writer:
         """Whether jobs are held, so that the next call is due at once."""
         return bool(self._held)
 
+    @property
+    def patience(self) -> float | None:
+        """So long, in seconds, jobs are to be waited for before the next call; None: until there is one."""
+        if self._held:
+            return 0.0
+        if not self.busy:
+            return None
+        if self.stalled:
+            return REST_SECONDS
+        return 0.0 if self._store.engine.tail.begun else FOLD_IDLE
+
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
@@ -243,7 +254,7 @@ class Writer:
             engine.digests.give_back(now_ms)
             self._prune(engine, now_ms)
 
-        self._store.transact(work, lasting=bool(jobs))
+        self._store.transact(work)
         self.stalled = False
         for job, result in results:
             job.result = result
@@ -367,16 +378,16 @@ class ThreadRunner:
         except trio.RunFinishedError:
             return  # nobody is there who could wait
         except Exception as error:  # noqa: BLE001 - as in Writer
-            self._trio.run_sync_soon(self._tell, self._writer.fail(error, [job for job in jobs if job not in told]))
+            self._trio.run_sync_soon(
+                self._tell, self._writer.fail(error, [job for job in jobs if job not in told])
+            )
 
     def _take(self) -> tuple[list[Job], bool]:
         """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
         events = 0
-        rest = REST_SECONDS if self._writer.stalled else FOLD_IDLE
         try:
-            wait = 0.0 if self._writer.holds else rest
-            job = self._jobs.get(timeout=wait if self._writer.busy else None)
+            job = self._jobs.get(timeout=self._writer.patience)
             while job is not None:
                 jobs.append(job)
                 events += sum(map(len, job.puts))
