@@ -8,7 +8,6 @@ what is written is the kernel's count for the process. Each figure stands beside
 
 import argparse
 import gc
-import os
 import shutil
 import sys
 import threading

@@ -9,7 +9,6 @@ import trio
 
 from mcp_ilert.errors import McpIlertError, StartError, UnavailableError
 from mcp_ilert.events import Entry
-from mcp_ilert.spool import writer
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.folder import Folder
 from mcp_ilert.spool.port import Rules, Want
