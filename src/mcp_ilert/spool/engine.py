@@ -260,6 +260,8 @@ class Engine:
             revivals=lane.revivals,
             probe=want.probe,
             digest=gathers is not None,
+            ref=lane.ref,
+            unsure=lane.remote is Remote.UNKNOWN or (lane.remote is Remote.OPEN and not lane.ref),
         )
 
     def settle(self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int) -> Settled:
