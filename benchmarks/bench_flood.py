@@ -83,7 +83,7 @@ async def flood(path: Path, key: Callable[[int], str], producers: int, each: int
                 for _ in range(producers):
                     nursery.start_soon(produce, spool, offers(key, each, numbers), seen, pause)
         began = time.perf_counter()
-        while spool.counts().inbox:
+        while spool.counts().inbox:  # noqa: ASYNC110 - nothing tells it
             await trio.sleep(0.005)
         seen.events = round(seen.events * seconds / (seconds + time.perf_counter() - began))
     return seen
