@@ -25,6 +25,7 @@ from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.web.app import bridge_app
 from mcp_ilert.web.auth import Guard
+from mcp_ilert.web.webhooks import Webhooks
 from mcp_ilert.wire import Bounds as Sizes
 
 NOW_MS = 1_700_000_000_000
@@ -59,6 +60,7 @@ class Bridge:
         self.notes: list[str] = []
         self.guard = Guard(tokens)
         self.intake = Intake(self.spool, Mapper(settings), self.metrics, lambda: NOW_MS, limits)
+        self.webhooks = Webhooks(self.guard, settings)
         self.app: QuartTrio = bridge_app(
             intake=self.intake,
             guard=self.guard,
@@ -67,10 +69,12 @@ class Bridge:
             counts=self.spool.counts,
             version="1.2.3",
             read_timeout_seconds=read_timeout,
+            webhooks=self.webhooks,
         )
         self.events = EventsDoor(self.intake, self.guard, self.metrics)
         self.port = 0
         self.tcp_port = 0
+        self.secure = False
         self.server: Server
 
     def count(self, door: str, result: str) -> float:
@@ -102,6 +106,7 @@ async def open_bridge(
         sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
+    bridge.secure = tls is not None
     bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines, fast=fast)
     bridge.port = bridge.server.addresses[0][1]
     bridge.tcp_port = lines[0].getsockname()[1]
@@ -157,19 +162,32 @@ def server_tls() -> ssl.SSLContext:
     return context
 
 
-@cache
 def client_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    """A new one each time, for httpx writes into it which protocols it offers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
     return context
 
 
-DOORS = tuple(
-    Door(f"{label}-{carry}", http2=label == "http2", label=label, carry=carry, secure=carry == "stream")
-    for label in ("http1", "http2")
-    for carry in CARRIES
+def secured(bridge: Bridge, stream: trio.SocketStream) -> trio.abc.Stream:
+    """The stream as a client of this bridge uses it; TLS shakes hands when it is first used."""
+    if not bridge.secure:
+        return stream
+    return trio.SSLStream(stream, client_tls(), server_hostname="127.0.0.1", https_compatible=True)
+
+
+WAYS: tuple[tuple[str, Carry, bool], ...] = (
+    ("reactor", "reactor", False),
+    ("reactor-tls", "reactor", True),
+    ("stream-tls", "stream", True),
+    ("hypercorn", "hypercorn", False),
 )
-"""Each protocol over each way of carrying it: plain and compiled, TLS, and the app's own path."""
+DOORS = tuple(
+    Door(f"{label}-{name}", http2=label == "http2", label=label, carry=carry, secure=secure)
+    for label in ("http1", "http2")
+    for name, carry, secure in WAYS
+)
+"""Each protocol over each way of carrying it: both pumps, with TLS and without, and the app's own path."""
 
 
 class Client:

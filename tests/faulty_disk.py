@@ -192,7 +192,7 @@ class FaultyFile(apsw.VFSFile):
     def __init__(self, disk: Disk, name: apsw.URIFilename | str | None, flags: list[int]) -> None:
         self._disk = disk
         self._path = str(name if name is None or isinstance(name, str) else name.filename())
-        self._new = bool(flags[0] & NEW_WAL) and not Path(self._path).exists()
+        self._new = bool(flags[0] & NEW_WAL and flags[0] & apsw.SQLITE_OPEN_CREATE)
         if code := disk.ask("open", self._path):
             raise apsw.CantOpenError(f"planned: {os.strerror(code)}")
         super().__init__("unix", name, flags)
@@ -218,7 +218,7 @@ class FaultyFile(apsw.VFSFile):
             self._disk.not_synced(self._path)
             raise apsw.IOError("planned: fsync failed")
         self._disk.synced(self._path)
-        if self._new:  # SQLite syncs the folder with the first sync of a log or journal that it made
+        if self._new:  # SQLite syncs the folder with the first sync of a log or journal that it opens so
             self._new = False
             self._disk.folder_synced()
 

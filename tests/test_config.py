@@ -14,6 +14,7 @@ from mcp_ilert.errors import ConfigError
 
 PATH = Path("/etc/mcp-ilert/config.yaml")
 KEY = "ilert: {webhook_key: k}\n"
+API = "ilert: {webhook_key: k, api_key: a}\n"
 
 SEED_YAML = """
 listen:
@@ -202,13 +203,26 @@ MISTAKES = [
     (KEY + "listen: 8080", "listen: got 8080, expected a mapping of keys to values"),
     (KEY + "tls: {client_ca_file: ca.pem}", 'tls.client_ca_file: "ca.pem": mutual TLS is not in this version yet; leave it null'),
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
-    (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
+    (KEY + "auth: {webhook_secrets: [s3cr3t]}", 'auth.webhook_secrets[0]: expected a Standard Webhooks secret: "whsec_" and base64'),
+    (KEY + "auth: {webhook_secrets: [whsec_c2hvcnQ=]}", "auth.webhook_secrets[0]: has 5 bytes, expected at least 16 (24 are usual)"),
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
-    ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
-    (KEY + "routes: [{target: incident}]", 'routes[0].target: "incident": opening incidents is not in this version yet; leave it "alert"'),
-    (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
-    (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
-    (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
+    ("ilert: {webhook_key: k, heartbeat_url: 'ftp://x/h'}", "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"),
+    (API + "routes: [{target: incident}]", "routes[0].services: empty; expected a service at least, since the route opens incidents"),
+    (KEY + "routes: [{target: incident, services: [{id: 1}]}]", "routes[0].target: incident, but ilert.api_key is empty; expected the account's API key there"),
+    (API + "routes: [{target: incident, services: [{id: 1, alias: a}]}]", "routes[0].services[0]: got id and alias, expected one of them"),
+    (KEY + "routes: [{services: [{impact: DEGRADED}]}]", "routes[0].services[0]: got neither id nor alias, expected one of them"),
+    (API + "routes: [{name: a, webhook_key: r}, {name: a, webhook_key: r, target: incident, services: [{id: 1}]}]", 'routes[1].target: got "incident", but routes[0], which has the same name "a", opens another kind; expected a name for each kind'),
+    (KEY + "routes: [{services: [{id: 0}]}]", "routes[0].services[0].id: got 0, expected a whole number ≥ 1"),
+    (KEY + "routes: [{escalate_if_nobody: x}]", "routes[0].escalate_if_nobody: needs the account's API key in ilert.api_key, to ask who is on call, and the integration key in ilert.webhook_key"),
+    (KEY + "webhooks: {x: {}}", "webhooks.x.event: lacks mcp_id and summary; expected an expression for each, or a preset"),
+    (KEY + "webhooks: {x: {preset: zabix}}", 'webhooks.x.preset: got "zabix", expected one of alertmanager, cloudwatch, grafana, icinga, sentry, uptime-kuma, zabbix; did you mean "zabbix"?'),
+    (KEY + "webhooks: {'a/b': {preset: zabbix}}", "webhooks.\"a/b\": as a key, got \"a/b\", expected a name of 1 to 64 letters, digits, '.', '_' and '-', with a letter or digit first"),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'a[', summary: b}}}", 'webhooks.x.event.mcp_id: got "a[", expected a JMESPath expression (Invalid jmespath expression: Incomplete expression)'),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'jion(a, b)', summary: b}}}", 'webhooks.x.event.mcp_id: got "jion(a, b)", expected a function that JMESPath has, not jion(); did you mean "join"?'),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'a[::0]', summary: b}}}", 'webhooks.x.event.mcp_id: got "a[::0]", expected a slice whose step is not 0'),
+    (KEY + "webhooks: {alertmanager: {preset: zabbix}}", "webhooks.alertmanager.preset: expected alertmanager, or none: this is the built-in webhook; give yours another name"),
+    (KEY + "webhooks: {x: {preset: grafana, each: a}}", "webhooks.x.each: given, but the preset grafana has no expressions; leave it out"),
+    (KEY + "webhooks: {x: {preset: zabbix, confirm_sns: true}}", "webhooks.x.confirm_sns: true, but only the preset cloudwatch has subscriptions to confirm"),
     (KEY + "history: {keep_days: 0}", "history.keep_days: got 0, expected a number of days > 0"),
     (KEY + "history: {max_bytes: -1}", "history.max_bytes: got -1, expected a number of bytes ≥ 0"),
     (KEY + "lisen: {}", 'lisen: unknown key; did you mean "listen"?'),
@@ -358,12 +372,15 @@ def test_api_is_added_to_the_url_unless_it_is_there(given: str, base: str) -> No
 def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     settings = loaded(
         "ilert: {webhook_key: k, api_url: 'http://ilert.example'}\n"
-        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}"
+        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}\n"
+        "webhooks: {aws: {preset: cloudwatch, confirm_sns: true, hmac_secret: short}}"
     )
     assert [line.split(":")[0] for line in config.warnings(settings)] == [
         "ilert.api_url",
         "delivery.shutdown_grace_seconds",
         "auth.tokens[0].token",
+        "webhooks.aws.hmac_secret",
+        "webhooks.aws.confirm_sns",
     ]
     assert config.warnings(loaded(KEY))[0].startswith(
         "auth.tokens: empty, and listen.address 0.0.0.0 is beyond"
@@ -398,15 +415,36 @@ def test_a_reload_names_what_needs_a_restart() -> None:
     assert config.reload_differences(old, old) == []
 
 
+def test_a_target_is_one_key_and_one_kind() -> None:
+    settings = loaded(
+        API + "routes: ["
+        "{target: incident, services: [{id: 1}]}, {name: plain, target: incident, services: [{id: 2}]},"
+        " {name: db, webhook_key: r}, {name: calls, webhook_key: r, target: incident, services: [{id: 3}]},"
+        " {name: gone, webhook_key: g, target: incident, drop: true}]"
+    )
+    found = {
+        name: (target.key.reveal(), target.kind, [service.id for service in target.services])
+        for name, target in config.targets(settings).items()
+    }
+    assert found == {
+        "default": ("k", "alert", []),
+        "default-incident": ("a", "incident", [1]),
+        "db": ("r", "alert", []),
+        "calls": ("a", "incident", [3]),
+    }
+
+
 def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path: Path) -> None:
     for name in ("a", "w", "t", "r", "c.pem", "k.pem"):
         (tmp_path / name).write_text(f"{name}\n")
+    (tmp_path / "h").write_text("https://beat.ilert.com/api/pings/h\n")
     settings = loaded(
-        "ilert: {api_key_file: a, webhook_key_file: w}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
+        "ilert: {api_key_file: a, webhook_key_file: w, heartbeat_url_file: h}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
         "auth: {tokens: [{name: n, token_file: t}]}\nroutes: [{name: r, webhook_key_file: r}]",
         path=tmp_path / "config.yaml",
     )
-    assert {path.name for path in config.watched_files(settings)} == {"a", "w", "t", "r", "c.pem", "k.pem"}
+    watched = {path.name for path in config.watched_files(settings)}
+    assert watched == {"a", "w", "h", "t", "r", "c.pem", "k.pem"}
     assert settings.ilert.api_key == Secret("a")
     assert settings.auth.tokens[0].token == Secret("t")
     assert config.targets(settings)["r"].key == Secret("r")

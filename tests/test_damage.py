@@ -6,6 +6,7 @@ deleted, and what is not known counts as unknown.
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -101,12 +102,14 @@ def test_the_bridge_starts_and_nothing_is_deleted(sound: Path, tmp_path: Path, s
         aside = set_aside(tmp_path)
         kept = [file.read_bytes() for file in aside]
         if any(not file.name.endswith("-wal") for file in aside):  # at once: then as it was found
-            assert all(any(k.startswith(content) for k in kept) for content in before.values() if content)
+            assert not before["spool.db"] or before["spool.db"] in kept  # to the log, a start may have added
         elif aside:  # the log alone could not be read to its end
             assert kept == [before["spool.db-wal"]]
         try:
             life.ask(use)
-        except UnavailableError:  # it was found in use, and ends the bridge; the next start sets it aside
+        except UnavailableError:  # it is found in use, once or twice, and ends the bridge
+            with suppress(UnavailableError):
+                life.ask(use)
             life.end()
             assert isinstance(life.error, StartError)
             life.start()
@@ -114,7 +117,7 @@ def test_the_bridge_starts_and_nothing_is_deleted(sound: Path, tmp_path: Path, s
         life.ask(use)
         life.end()
         life.start()
-        if set_aside(tmp_path):
+        if any(not file.name.endswith("-wal") for file in set_aside(tmp_path)):
             life.ask(resolves_are_sent)
         life.end()
         assert life.error is None

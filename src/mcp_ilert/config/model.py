@@ -4,7 +4,7 @@ A key marked `later` is known and documented, but may only have its default in t
 Every secret `x` has an `x_file` beside it; after loading, the secret holds what the file held.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,8 @@ import msgspec
 from mcp_ilert.config.kinds import (
     Count,
     Days,
+    Expression,
+    FieldName,
     Host,
     IlertSeverity,
     Name,
@@ -23,6 +25,7 @@ from mcp_ilert.config.kinds import (
     Rate,
     ReadableFile,
     Seconds,
+    ServiceId,
     SeverityWord,
     Size,
     Space,
@@ -90,8 +93,13 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: Annotated[bool, about("Refuse to start without tokens.")] = False
     tokens: Annotated[tuple[Token, ...], about("Bearer tokens; any entry turns auth on.")] = ()
     webhook_secrets: Annotated[
-        tuple[Secret, ...], about('Standard Webhooks "whsec_…" secrets.', later="signing webhooks")
+        tuple[Secret, ...],
+        about('Standard Webhooks "whsec_…" secrets; several take turns. Any turns auth on for webhooks.'),
     ] = ()
+    webhook_secrets_file: Annotated[
+        PrivateFile | None,
+        about("A file that holds webhook_secrets, one a line; read again when it changes."),
+    ] = None
 
 
 class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,12 +119,10 @@ class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     timeout_seconds: Annotated[Seconds, about("How long one request to iLert may take.")] = 10.0
     # Its last part is the heartbeat's key, so the whole URL is kept as a secret.
-    heartbeat_url: Annotated[Secret, about("Pinged while the bridge is healthy.", later="the heartbeat")] = (
-        msgspec.field(default_factory=Secret)
+    heartbeat_url: Annotated[Secret, about("Pinged each 60 s while the bridge is well.")] = msgspec.field(
+        default_factory=Secret
     )
-    heartbeat_url_file: Annotated[
-        PrivateFile | None, about("A file that holds heartbeat_url.", later="the heartbeat")
-    ] = None
+    heartbeat_url_file: Annotated[PrivateFile | None, _FILE_OF] = None
 
     @property
     def api_base(self) -> str:
@@ -186,9 +192,12 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service that an alert or incident touches."""
 
-    id: int | None = None
-    alias: str | None = None
-    impact: str | None = None
+    id: Annotated[ServiceId | None, about("iLert's number of the service.")] = None
+    alias: Annotated[Words | None, about("The service's alias, in place of its number.")] = None
+    impact: Annotated[
+        Literal["OPERATIONAL", "UNDER_MAINTENANCE", "DEGRADED", "PARTIAL_OUTAGE", "MAJOR_OUTAGE"] | None,
+        about("Of an incident on the service; null: DEGRADED."),
+    ] = None
 
 
 class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -202,14 +211,34 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     routing_key: Annotated[Words | None, about("Overrides the escalation policy at iLert.")] = None
     escalate_if_nobody: Annotated[
-        Words | None, about("Escalation where nobody is on call.", later="looking at who is on call")
+        Words | None, about("The routing key in place of routing_key while nobody is on call.")
     ] = None
-    target: Annotated[
-        Literal["alert", "incident"], about("What is opened at iLert.", later="opening incidents")
-    ] = "alert"
-    services: Annotated[tuple[Service, ...], about("Services touched.", later="naming services")] = ()
+    target: Annotated[Literal["alert", "incident"], about("What is opened at iLert.")] = "alert"
+    services: Annotated[tuple[Service, ...], about("Services touched; an incident needs one.")] = ()
     labels: Annotated[dict[str, str], about("Labels added to the alert.")] = {}
     drop: Annotated[bool, about("Drop the events; they are counted.")] = False
+
+
+PresetName = Literal["alertmanager", "grafana", "zabbix", "icinga", "uptime-kuma", "cloudwatch", "sentry"]
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the bodies of one system's webhook become events."""
+
+    preset: Annotated[
+        PresetName | None, about("A ready-made mapping; what `event` gives replaces its fields.")
+    ] = None
+    event: Annotated[
+        dict[FieldName, Expression], about("An event's field → the JMESPath expression that finds it.")
+    ] = {}
+    each: Annotated[
+        Expression | None, about("JMESPath to an array of which each element is an event; null: the body is.")
+    ] = None
+    hmac_secret: Annotated[
+        Secret, about("Bodies are signed with it (X-Hub-Signature-256); turns auth on for webhooks.")
+    ] = msgspec.field(default_factory=Secret)
+    hmac_secret_file: Annotated[PrivateFile | None, _FILE_OF] = None
+    confirm_sns: Annotated[bool, about("Confirm subscriptions that Amazon SNS asks about.")] = False
 
 
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -305,9 +334,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: Annotated[
         tuple[RouteSettings, ...], about("First match wins; no match: the target default.")
     ] = ()
-    webhooks: Annotated[
-        dict[str, Any], about("Other systems' webhooks, by name.", later="configuring webhooks")
-    ] = {}
+    webhooks: Annotated[dict[Name, Webhook], about("Other systems' webhooks, by name: /webhooks/NAME.")] = {}
     rate_limit: RateLimit = msgspec.field(default_factory=RateLimit)
     retries: Retries = msgspec.field(default_factory=Retries)
     delivery: DeliverySettings = msgspec.field(default_factory=DeliverySettings)

@@ -19,13 +19,13 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from mcp_ilert.doors.hyper import Http1, Http2
+from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
 
-RECEIVE_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 1.0
 """At the end, sessions are asked so often to let their clients go, each time more firmly."""
 Spoken = TypeVar("Spoken", Http1, Http2)
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Stream = trio.SocketStream | TlsStream
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -97,7 +97,7 @@ class Connection:
 
     def _speak(self, kind: type[Spoken], tasks: TaskGroup) -> Spoken:
         shared, stream = self._shared, self._stream
-        ssl = isinstance(stream, trio.SSLStream)
+        ssl = isinstance(stream, TlsStream)
         sock = socket_of(stream)
         client = parse_socket_addr(sock.family, sock.getpeername())
         server = parse_socket_addr(sock.family, sock.getsockname())
@@ -213,15 +213,15 @@ class Connection:
 
 
 def socket_of(stream: Stream) -> trio.socket.SocketType:
-    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+    return stream.transport_stream.socket if isinstance(stream, TlsStream) else stream.socket
 
 
 async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
     """Close as gently as the client needs it, within LINGER_SECONDS."""
-    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    transport = stream.transport_stream if isinstance(stream, TlsStream) else stream
     with trio.move_on_after(LINGER_SECONDS):
         if client_may_send:
-            await transport.send_eof()
+            await stream.send_eof()
             while await transport.receive_some(RECEIVE_BYTES):
                 pass
         await stream.aclose()
@@ -229,7 +229,7 @@ async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
 
 async def is_http2(stream: Stream) -> bool:
     """Whether the handshake chose it; where there is none, the connection's first bytes tell."""
-    if not isinstance(stream, trio.SSLStream):
+    if not isinstance(stream, TlsStream):
         return False
     await stream.do_handshake()
-    return bool(stream.selected_alpn_protocol() == "h2")
+    return stream.layer.alpn == "h2"

@@ -1,7 +1,7 @@
 """Serves an app on sockets until it is told to stop: bounded connections, then a graceful end.
 
-Three ways carry a connection: the reactor (plain sockets, where it is compiled), the stream pump (TLS, other
-systems), and Hypercorn's protocols (`Connection`) for all that is not for sessions, which the first two hand over.
+Three ways carry a connection: the reactor (where it is compiled), the stream pump (elsewhere), and Hypercorn's
+protocols (`Connection`) for all that is not for sessions, which the first two hand over.
 """
 
 import socket
@@ -16,6 +16,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream, is_http2
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
@@ -24,6 +25,8 @@ from mcp_ilert.doors.hyper import hypercorn_config
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
 from mcp_ilert.doors.stream import Begin, StreamPump
+from mcp_ilert.doors.tls import admit_peer
+from mcp_ilert.doors.tls_stream import TlsStream
 from mcp_ilert.wire import Bounds as Sizes
 
 try:
@@ -45,7 +48,7 @@ class Fast(msgspec.Struct, frozen=True):
     lines: Sequence[socket.socket] = ()
     """Where an event a line is taken; HTTP elsewhere."""
     pump: Literal["reactor", "stream"] = "reactor"
-    """Which is used for plain sockets, if it is there."""
+    """Which is used, if it is there."""
 
 
 class Server:
@@ -71,8 +74,6 @@ class Server:
         self._connections: set[Connection] = set()
         self._stopping = trio.Event()
         self._fast = fast
-        self._changed = trio.Event()
-        """Set when it is another pump's turn to accept."""
         if fast is not None:
             self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
             self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
@@ -97,10 +98,6 @@ class Server:
 
     def use_tls(self, tls: ssl.SSLContext | None) -> None:
         """Take this certificate from the next connection on (a reload)."""
-        if (tls is None) != (self._tls is None):
-            self._changed.set()
-            if self._reactor is not None:
-                self._reactor.refuse()
         self._tls = tls
 
     def use_bounds(self, bounds: Bounds) -> None:
@@ -118,7 +115,6 @@ class Server:
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
-        self._changed.set()
 
     # Accepting ----------------------------------------------------------------------------------------------------
 
@@ -135,28 +131,31 @@ class Server:
                 self._sessions.turn,
             )
             connections.start_soon(self._reactor.run)
-        started = False
-        while not self._stopping.is_set():
-            self._changed = trio.Event()
-            async with trio.open_nursery() as accepting:
-                if self._reactor is not None and self._tls is None:
-                    self._listen(self._reactor)
-                else:
-                    accepting.start_soon(self._accept_streams, connections)
-                if not started:
-                    started = True
-                    task_status.started()
-                await self._changed.wait()
-                accepting.cancel_scope.cancel()
-                if self._reactor is not None:
-                    self._reactor.refuse()
+            self._listen(self._reactor)
+            task_status.started()
+            await self._stopping.wait()
+            self._reactor.refuse()
+            return
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(self._accept_streams, connections)
+            task_status.started()
+            await self._stopping.wait()
+            accepting.cancel_scope.cancel()
 
     def _listen(self, reactor: "ReactorPump") -> None:
+        begin = partial(self._sessions.http, touched=reactor.touched)
         for sock in self._sockets:
-            begin = partial(self._sessions.http, touched=reactor.touched, secure=False)
-            reactor.listen(sock, begin, full_http())
+            reactor.listen(sock, begin, partial(self._plainly, full_http()), self._layer)
         for sock in self._fast.lines if self._fast else ():
-            reactor.listen(sock, self._sessions.lines, full_line())
+            reactor.listen(sock, self._sessions.lines, partial(self._plainly, full_line()), self._layer)
+
+    def _layer(self) -> Tls | None:
+        """Of the next connection."""
+        return None if self._tls is None else Tls(self._tls, admit_peer)
+
+    def _plainly(self, text: bytes) -> bytes:
+        """What is said to who is turned away; over TLS that would take a handshake."""
+        return text if self._tls is None else b""
 
     async def _accept_streams(self, connections: trio.Nursery) -> None:
         async with trio.open_nursery() as accepting:
@@ -172,7 +171,7 @@ class Server:
     def _kinds(self) -> list[tuple[Begin | None, bytes, Sequence[socket.socket]]]:
         if self._fast is None:
             return [(None, full_http(), self._sockets)]
-        http = partial(self._sessions.http, touched=self._streams.touched, secure=self._tls is not None)
+        http = partial(self._sessions.http, touched=self._streams.touched)
         return [
             (http, full_http(), self._sockets),
             (self._sessions.lines, full_line(), self._fast.lines),
@@ -185,13 +184,9 @@ class Server:
         if not self._places.enter(address):
             await self._turn_away(stream, full)
             return
-        wrapped = (
-            stream
-            if self._tls is None
-            else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-        )
         try:
-            await self._carry(wrapped, begin)
+            layer = self._layer()
+            await self._carry(stream if layer is None else TlsStream(stream, layer), begin)
         except Exception as error:  # noqa: BLE001 - a connection's fault is its own
             tell_failed(error)
         finally:
@@ -227,14 +222,17 @@ class Server:
         finally:
             self._connections.discard(connection)
 
-    def _take_over(self, connections: trio.Nursery, sock: socket.socket, unread: bytes, address: str) -> None:
+    def _take_over(
+        self, connections: trio.Nursery, sock: socket.socket, unread: bytes, address: str, tls: Tls | None
+    ) -> None:
         """Take what the reactor hands over; its place is given back here."""
         sock.setblocking(False)
-        connections.start_soon(self._serve_handed, sock, unread, address)
+        connections.start_soon(self._serve_handed, sock, unread, address, tls)
 
-    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str) -> None:
+    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str, tls: Tls | None) -> None:
         try:
-            await self._carry_on(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), unread)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            await self._carry_on(stream if tls is None else TlsStream(stream, tls), unread)
         except Exception as error:  # noqa: BLE001 - as above
             tell_failed(error)
         finally:
@@ -243,7 +241,7 @@ class Server:
     async def _turn_away(self, stream: trio.SocketStream, full: bytes) -> None:
         try:
             with trio.move_on_after(1):
-                if self._tls is None:
+                if full := self._plainly(full):
                     await stream.send_all(full)
                     await stream.send_eof()
         except trio.BrokenResourceError:

@@ -1,4 +1,4 @@
-"""The stream pump: a task a connection, over the same sessions; for TLS, and where the reactor is not compiled."""
+"""The stream pump: a task a connection, over the same sessions; where the reactor is not compiled."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.doors.connection import (
     DRAIN_SECONDS,
-    RECEIVE_BYTES,
     Deadlines,
     Stream,
     close_gently,
@@ -16,12 +16,13 @@ from mcp_ilert.doors.connection import (
 )
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
+from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
 from mcp_ilert.wire import Arrival, Phase, Session
 
 MOST_PENDING: Final = 8_192
 """Requests of one connection that wait for their answers before it is read no more."""
 
-Begin = Callable[[bytes, int], Session | None]
+Begin = Callable[[bytes, int, Tls | None], Session | None]
 
 
 class StreamPump:
@@ -88,6 +89,7 @@ class StreamPump:
         """The session, if it is one for sessions, and the first bytes; None where there is nothing to serve."""
         data = b""
         until = trio.current_time() + self.deadlines.keep_alive
+        tls = stream.layer if isinstance(stream, TlsStream) else None
         while True:
             with trio.CancelScope(deadline=until) as scope:
                 if not data:
@@ -99,7 +101,7 @@ class StreamPump:
             if not data:
                 until = trio.current_time() + self.deadlines.head
             data += more
-            session = begin(data, socket_of(stream).fileno())
+            session = begin(data, socket_of(stream).fileno(), tls)
             if session is not NotImplemented:
                 return session, data
 

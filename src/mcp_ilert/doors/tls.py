@@ -32,6 +32,11 @@ def server_context(cert_file: str, key_file: str, *, client_ca_file: str | None 
     return context
 
 
+def admit_peer(_: ssl.SSLObject) -> bool:
+    """Whether who has shown its certificate, or none, may speak; asked at the end of each handshake."""
+    return True
+
+
 def _readable(key: str, path: str) -> None:
     try:
         with Path(path).open("rb") as file:

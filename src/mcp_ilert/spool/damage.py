@@ -69,8 +69,8 @@ def bring_down(path: Path) -> None:
 def unread_commits(path: Path, frames: int) -> int:
     """How many commits the log holds behind the `frames` that SQLite could read, and will write over.
 
-    Each commit is synced before the next is begun, so only the last can be torn by a power failure; more than one
-    unread, or none read under a header that makes no sense, is damage.
+    Each commit is synced before the next is begun, so only the last can be torn by a power failure, and was not
+    answered then; more than one, or a header that makes no sense, is damage.
     """
     wal = _with(path, "-wal")
     if _bytes(wal) <= WAL_HEADER:
@@ -79,8 +79,10 @@ def unread_commits(path: Path, frames: int) -> int:
         header = log.read(WAL_HEADER)
         size = int.from_bytes(header[8:12], "big")
         salts = header[16:24]
-        if header[:4] not in WAL_MAGIC or size not in PAGE_SIZES:
+        if not any(header):
             return 1
+        if header[:4] not in WAL_MAGIC or size not in PAGE_SIZES:
+            return 2
         commits, at = 0, WAL_HEADER + frames * (WAL_FRAME + size)
         while len(frame := os.pread(log.fileno(), WAL_FRAME, at)) == WAL_FRAME:
             commits += frame[8:16] == salts and frame[4:8] != bytes(4)

@@ -12,6 +12,7 @@ import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
+from mcp_ilert.spool.checkpoints import Checkpoints
 from mcp_ilert.spool.damage import (
     bring_down,
     keep_log,
@@ -24,6 +25,7 @@ from mcp_ilert.spool.damage import (
 )
 from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
 from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
 from mcp_ilert.spool.tail import Batch
@@ -99,8 +101,10 @@ class SqliteStore:
         self._now_ms = now_ms
         self._doubtful = False
         """The last failure was that something stored makes no sense."""
+        self._doubts = 0
         with _start_errors(path):
             self._connection, self.engine = self._open(rules)
+        self._checkpoints = Checkpoints(self._connection)
 
     def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
         why = "it failed its check while running, or setting it aside was cut off"
@@ -132,7 +136,7 @@ class SqliteStore:
         return self._now_ms() + rules.remember_open_ms
 
     def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
-        """Keep a log that could not be read to its end, before it is written over; keys then count as unknown."""
+        """Keep a log that cannot be read to its end, before it is written over; until when keys then are unknown."""
         frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
         commits = unread_commits(self._path, max(0, frames))
         if not commits:
@@ -144,7 +148,7 @@ class SqliteStore:
             kept_as=keep_log(self._path, self._now_ms()),
             what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
         )
-        return self._now_ms() + rules.remember_open_ms
+        return self._now_ms() + rules.remember_open_ms if commits > 1 else 0
 
     def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
         os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -169,11 +173,13 @@ class SqliteStore:
             work(self.engine)
             self.engine.save()
             self._connection.execute("COMMIT")
+            self._checkpoints.committed()  # before: where it fails, nobody is told of what was committed
             self.engine.committed()
 
     def append(self, batch: Batch) -> None:
         with self._translated():
             self.engine.append(batch)
+            self._checkpoints.committed()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -209,6 +215,7 @@ class SqliteStore:
             self._connection.close(force=True)
             bring_down(self._path)
             self._connection = connect(self._path)
+            self._checkpoints = Checkpoints(self._connection)
             self._check()
             self.engine = Engine(SqliteShelf(self._connection), before.rules)
             self.engine.resume(before.flying, before.touched)
@@ -235,6 +242,9 @@ class SqliteStore:
         if verdict == "ok" and self._doubtful:
             (verdict,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone() or ("no answer",)
             SqliteShelf(self._connection).read_all()
+            self._doubts += 1
+            if self._doubts > 1:  # a check that finds nothing helps nobody twice
+                raise apsw.CorruptError("what is stored made no sense again")
         self._doubtful = False
         if verdict != "ok":
             raise apsw.CorruptError(str(verdict))
@@ -247,19 +257,13 @@ class SqliteStore:
         ) from error
 
     def free_bytes(self) -> int:
-        try:
-            stat = os.statvfs(self._path.parent)
-        except OSError:
-            return 0  # who cannot even say has no room for events
-        room = stat.f_bavail * stat.f_frsize
-        return room if room >= self.engine.rules.min_free_bytes else room + self._unused_bytes()
-
-    def _unused_bytes(self) -> int:
-        """What the file has and does not use: after an outage it keeps its size, and takes new events into it."""
-        try:
-            return int(self._connection.pragma("freelist_count")) * int(self._connection.pragma("page_size"))
-        except apsw.Error:
-            return 0
+        enough = self.engine.rules.min_free_bytes
+        room = free_bytes(self._path, enough)
+        if room < enough:  # what deliveries have freed may stand in the log alone
+            with suppress(apsw.Error):
+                self._connection.wal_checkpoint()
+            room = free_bytes(self._path, enough)
+        return room
 
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log

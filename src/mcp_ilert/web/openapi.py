@@ -8,6 +8,7 @@ from mcp_ilert.decode.native import EventIn
 from mcp_ilert.intake import Receipt
 from mcp_ilert.problems import CONTENT_TYPE, Problem
 from mcp_ilert.web.openapi_api import API_TYPES, api_paths
+from mcp_ilert.web.openapi_webhooks import ENCODING, SCHEMES, webhook_paths
 
 _REF: Final = "#/components/schemas/{name}"
 PROBLEMS: Final[dict[int, str]] = {
@@ -33,6 +34,7 @@ _EXAMPLE: Final = {
 
 def document(version: str) -> dict[str, Any]:
     """The document, ready to be encoded."""
+    events = _events()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -42,7 +44,8 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {
-            "/events": {"post": _events()},
+            "/events": {"post": events},
+            **webhook_paths(events["responses"]),
             "/healthz": {
                 "get": _get("The process is alive.", _object({"alive": {"const": True}}), tag="health")
             },
@@ -53,7 +56,7 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}, **SCHEMES},
         },
     }
 
@@ -87,6 +90,7 @@ def _events() -> dict[str, Any]:
         "summary": "Send one event, an array of them, or one a line",
         "operationId": "sendEvents",
         "security": [{"bearer": []}, {}],
+        "parameters": [ENCODING],
         "requestBody": {
             "required": True,
             "content": {
