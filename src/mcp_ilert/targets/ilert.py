@@ -2,23 +2,19 @@
 
 import ssl
 from collections.abc import Callable, Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import trio
 
-from mcp_ilert import __version__
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import InvalidEventError, MalformedError
 from mcp_ilert.events import Delivery, Event, Outcome, Rejected, Severity, Unavailable
-from mcp_ilert.targets.answers import MAX_BODY_BYTES, Answer, classify, decoded, failed
+from mcp_ilert.targets.answers import Answer, classify, failed
+from mcp_ilert.targets.client import async_client, beginning
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
 
-_BODY_SECONDS = 2.0
-USER_AGENT = f"mcp-ilert/{__version__}"
 Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 """Makes an event's bytes into the event, and finds the route that it matches now."""
 
@@ -63,7 +59,14 @@ class IlertTarget:
         self._now_ms = now_ms
         bearer = api_key.reveal() if api_key else ""
         self._hidden = tuple(text for text in (self._key, bearer) if text)
-        self._client = _client(self._url, bearer, timeout_seconds, max_in_flight, tls, transport)
+        self._client = async_client(
+            self._url,
+            seconds=timeout_seconds,
+            headers=_headers(bearer),
+            max_connections=max_in_flight,
+            tls=tls,
+            transport=transport,
+        )
 
     @property
     def name(self) -> str:
@@ -103,63 +106,9 @@ class IlertTarget:
         async with self._client.stream("POST", self._url, content=content) as response:
             headers = {name.lower(): value for name, value in response.headers.items()}
             answer.append(Answer(response.status_code, headers))
-            beginning = await _beginning(response)
-            answer.append(Answer(response.status_code, headers, beginning))
+            answer.append(Answer(response.status_code, headers, await beginning(response)))
 
 
-async def _beginning(response: httpx.Response) -> bytes:
-    if response.is_stream_consumed:  # an answer made in memory comes as a whole
-        return response.content[:MAX_BODY_BYTES]
-    raw = b""
-    with trio.move_on_after(_BODY_SECONDS) as scope:
-        async for chunk in response.aiter_raw():
-            raw += chunk[: MAX_BODY_BYTES - len(raw)]
-            if len(raw) == MAX_BODY_BYTES:
-                scope.cancel()  # not break: httpx's generators close cleanly only from within
-    return decoded(raw, response.headers.get("content-encoding", ""))
-
-
-async def _do_not_follow(response: httpx.Response) -> None:
-    """Take the redirection's address away before httpx looks at it: a malformed one would hide the status."""
-    response.headers.pop("location", None)
-
-
-def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _client(
-    url: str,
-    bearer: str,
-    seconds: float,
-    max_in_flight: int,
-    tls: ssl.SSLContext | None,
-    transport: httpx.AsyncBaseTransport | None,
-) -> httpx.AsyncClient:
-    headers = {
-        "User-Agent": USER_AGENT,
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-    }
-    if bearer:
-        headers["Authorization"] = f"Bearer {bearer}"
-    return httpx.AsyncClient(
-        http2=True,
-        verify=True if tls is None else tls,
-        follow_redirects=False,
-        event_hooks={"response": [_do_not_follow]},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept
-        trust_env=not _loopback(url),  # a proxy does not reach this machine's own sandbox
-        headers=headers,
-        # Half for connecting, so that it fails as such, which is certain, before the deadline of the whole attempt.
-        timeout=httpx.Timeout(seconds, connect=seconds / 2, pool=seconds / 2),
-        limits=httpx.Limits(
-            max_connections=max_in_flight, max_keepalive_connections=max_in_flight, keepalive_expiry=60
-        ),
-        transport=transport,
-    )
+def _headers(bearer: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    return headers | {"Authorization": f"Bearer {bearer}"} if bearer else headers
