@@ -52,12 +52,22 @@ def count(metrics: Metrics, door: str, result: str) -> float:
 class Bridge:
     """The doors over a fake spool; `port` is known once it is open."""
 
-    def __init__(self, *, limits: Limits, tokens: Sequence[Token], settings: Settings, read_timeout: float):
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        tokens: Sequence[Token],
+        settings: Settings,
+        read_timeout: float,
+        mutual: bool = False,
+    ):
+        self.seconds = 0.0
+        """The clock of the tokens' rates."""
         self.spool = FakeSpool()
         self.metrics = Metrics()
         self.reasons: list[str] = []
         self.notes: list[str] = []
-        self.guard = Guard(tokens)
+        self.guard = Guard(tokens, mutual=mutual, now=lambda: self.seconds)
         self.intake = Intake(self.spool, Mapper(settings), self.metrics, lambda: NOW_MS, limits)
         self.app: QuartTrio = bridge_app(
             intake=self.intake,

@@ -203,7 +203,7 @@ MISTAKES = [
     (KEY + "tls: {client_ca_file: ca.pem}", 'tls.client_ca_file: "ca.pem": mutual TLS is not in this version yet; leave it null'),
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
     (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
-    (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
+    (KEY + "auth: {tokens: [{name: a, token: t, per_second: 0}]}", "auth.tokens[0].per_second: got 0, expected a number > 0"),
     ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
     (KEY + "routes: [{target: incident}]", 'routes[0].target: "incident": opening incidents is not in this version yet; leave it "alert"'),
     (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),

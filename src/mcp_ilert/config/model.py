@@ -80,7 +80,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about("Globs of the event sources that the holder may send for; all when left out."),
     ] = ("*",)
     per_second: Annotated[
-        Rate | None, about("Events a second from this holder.", later="a rate per token")
+        Rate | None, about("Events a second from this holder; at once, those of a second, at least one.")
     ] = None
 
 

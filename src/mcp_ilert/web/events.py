@@ -39,10 +39,14 @@ def add_events(app: QuartTrio, intake: Intake, guard: Guard, metrics: IngestMetr
         deadline = trio.current_time() + (request.body_timeout or 0)
         if kind == NDJSON:
             parts = clock.read(_within(body.parts(), deadline))
-            receipt = await intake.accept_lines(parts, door=door, allows=principal.allows)
+            receipt = await intake.accept_lines(
+                parts, door=door, allows=principal.allows, quota=principal.quota
+            )
         else:
             whole = b"".join([part async for part in clock.read(_within(body.parts(), deadline))])
-            receipt = await intake.accept_body(whole, door=door, allows=principal.allows)
+            receipt = await intake.accept_body(
+                whole, door=door, allows=principal.allows, quota=principal.quota
+            )
         metrics.ingest_latency.observe(clock.elapsed())
         return _accepted(receipt)
 
