@@ -19,7 +19,7 @@ from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
-from mcp_ilert.doors.tls import ALPN
+from mcp_ilert.doors.tls import ALPN, Clients
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -99,20 +99,25 @@ async def open_bridge(
     settings: Settings | None = None,
     read_timeout: float = 10,
     tls: ssl.SSLContext | None = None,
+    clients: Clients | None = None,
     bounds: Bounds | None = None,
     deadlines: Deadlines | None = None,
     carry: Carry = "reactor",
 ) -> AsyncIterator[Bridge]:
     """The doors, served on free ports of loopback until the block is left; `carry`: what moves the bytes."""
     limits = limits or Limits()
-    bridge = Bridge(limits=limits, tokens=tokens, settings=settings or Settings(), read_timeout=read_timeout)
+    settings = settings or Settings()
+    mutual = clients is not None
+    bridge = Bridge(limits=limits, tokens=tokens, settings=settings, read_timeout=read_timeout, mutual=mutual)
     sockets, lines = (listening_sockets("127.0.0.1", 0, keys=("listen.address", port)) for port in "ab")
     fast = None
     if carry != "hypercorn":
         sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
-    bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines, fast=fast)
+    bridge.server = Server(
+        bridge.app, sockets, tls=tls, clients=clients, bounds=bounds, deadlines=deadlines, fast=fast
+    )
     bridge.port = bridge.server.addresses[0][1]
     bridge.tcp_port = lines[0].getsockname()[1]
     async with trio.open_nursery() as nursery:

@@ -186,6 +186,7 @@ cdef class Reactor:
 
     def listen(self, Listener listener):
         """Accept what comes at this socket."""
+        self.leaving = False
         self.listeners[listener.fd] = listener
         self._control(EPOLL_CTL_ADD, listener.fd, 0, EPOLLIN)
 

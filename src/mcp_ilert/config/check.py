@@ -60,6 +60,18 @@ def _keys(settings: Settings) -> Iterator[Fault]:
             f"tls.{missing}: missing; expected a file, since tls.{given} is given (or leave both out)",
         )
 
+    if tls.client_ca_file is not None and tls.cert_file is None:
+        yield Fault(
+            ("tls.client_ca_file", "tls.cert_file"),
+            "tls.cert_file: missing; expected a file, since tls.client_ca_file is given: it takes TLS to ask"
+            " clients for certificates",
+        )
+    if tls.client_allowed_sans and tls.client_ca_file is None:
+        yield Fault(
+            ("tls.client_ca_file", "tls.client_allowed_sans"),
+            "tls.client_ca_file: missing; expected a file, since tls.client_allowed_sans is given",
+        )
+
 
 def _severities(settings: Settings) -> Iterator[Fault]:
     mapping = settings.mapping
@@ -105,9 +117,9 @@ def _tokens(settings: Settings) -> Iterator[Fault]:
         if not token.sources:
             line = f'{here}.sources: empty; expected globs such as "web-*" (leave it out for all sources)'
             yield Fault((f"{here}.sources",), line)
-    if settings.auth.required and not settings.auth.tokens:
-        line = "auth.required: true, but auth.tokens is empty; expected at least one token"
-        yield Fault(("auth.required", "auth.tokens"), line)
+    if settings.auth.required and not (settings.auth.tokens or settings.tls.client_ca_file):
+        line = "auth.required: true, but auth.tokens is empty; expected at least one token, or tls.client_ca_file"
+        yield Fault(("auth.required", "auth.tokens", "tls.client_ca_file"), line)
 
 
 def _routes(settings: Settings) -> Iterator[Fault]:
@@ -193,7 +205,8 @@ def warnings(settings: Settings) -> list[str]:
     url = urlsplit(settings.ilert.api_url)
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         lines.append("ilert.api_url: http:// sends keys and events unencrypted; use https://")
-    if not settings.auth.tokens and not is_loopback(settings.listen.address):
+    known = settings.auth.tokens or settings.tls.client_ca_file
+    if not known and not is_loopback(settings.listen.address):
         lines.append(
             f"auth.tokens: empty, and listen.address {settings.listen.address} is beyond loopback:"
             " whoever reaches the port may send events"
@@ -251,7 +264,7 @@ def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:
 def watched_files(settings: Settings) -> tuple[Path, ...]:
     """The files beside the configuration whose change asks for a reload: secrets and certificates."""
     tls, ilert = settings.tls, settings.ilert
-    named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file]
+    named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file, tls.client_ca_file]
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]
     return tuple(dict.fromkeys(Path(name) for name in named if name))

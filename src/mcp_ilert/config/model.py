@@ -59,10 +59,14 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cert_file: Annotated[ReadableFile | None, about("Certificate chain, PEM.")] = None
     key_file: Annotated[PrivateFile | None, about("Private key of the certificate, PEM.")] = None
     client_ca_file: Annotated[
-        ReadableFile | None, about("With it, clients must show a certificate of this CA.", later="mutual TLS")
+        ReadableFile | None,
+        about("CA certificates, PEM; with them, clients must show a certificate of theirs."),
     ] = None
     client_allowed_sans: Annotated[
-        tuple[str, ...], about("Client certificates' names that are let in.", later="mutual TLS")
+        tuple[Words, ...],
+        about(
+            "Subject alternative names, of which a client's certificate needs one; any will do when left out."
+        ),
     ] = ()
 
 
@@ -87,7 +91,7 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may send events; any token turns it on."""
 
-    required: Annotated[bool, about("Refuse to start without tokens.")] = False
+    required: Annotated[bool, about("Refuse to start without tokens or client certificates.")] = False
     tokens: Annotated[tuple[Token, ...], about("Bearer tokens; any entry turns auth on.")] = ()
     webhook_secrets: Annotated[
         tuple[Secret, ...], about('Standard Webhooks "whsec_…" secrets.', later="signing webhooks")

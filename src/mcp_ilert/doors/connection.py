@@ -32,13 +32,15 @@ class Deadlines(msgspec.Struct, frozen=True):
     """How long a connection is waited for, in seconds."""
 
     head: float = 10
-    """For a TLS handshake, and for the rest of a request's head once its first byte is there."""
+    """For the rest of a request's head once its first byte is there."""
     body: float = 10
     """For the rest of a request's body, where a session reads it."""
     keep_alive: float = 75
     """For the next request."""
     send: float = 10
     """For the client to take what is sent."""
+    handshake: float = 5
+    """For a TLS handshake."""
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -63,6 +65,7 @@ class Connection:
         self._until = math.inf
         self._idle = False
         self._closing = False
+        self._leaving = False
         self._settled = trio.Event()
         """Set while no request is under way."""
         self._protocol: Http1 | Http2
@@ -70,10 +73,7 @@ class Connection:
     async def run(self) -> None:
         """Serve the client; returns once the connection is closed."""
         try:
-            with trio.move_on_after(self._shared.deadlines.head) as handshake:
-                http2 = await is_http2(self._stream)
-            if handshake.cancelled_caught:
-                return
+            http2 = is_http2(self._stream)
             async with TaskGroup() as tasks:
                 self._protocol = self._speak(Http2, tasks) if http2 else self._speak(Http1, tasks)
                 await self._protocol.initiate()
@@ -86,6 +86,11 @@ class Connection:
             pass  # the client has gone
         finally:
             await trio.aclose_forcefully(self._stream)
+
+    async def leave(self) -> None:
+        """Let go of the client, after its answer where it waits for one."""
+        self._leaving = True
+        await self.close_if_idle()
 
     async def close_if_idle(self) -> None:
         """Let go of a client that waits for nothing; one that does is let go after its answer."""
@@ -177,7 +182,7 @@ class Connection:
                 self._set_deadline(math.inf)
             else:
                 self._rest()
-                if self._shared.context.terminated.is_set():
+                if self._leaving or self._shared.context.terminated.is_set():
                     await self.close_if_idle()
 
     async def _send_bytes(self, data: bytes) -> None:
@@ -227,9 +232,6 @@ async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
         await stream.aclose()
 
 
-async def is_http2(stream: Stream) -> bool:
-    """Whether the handshake chose it; where there is none, the connection's first bytes tell."""
-    if not isinstance(stream, trio.SSLStream):
-        return False
-    await stream.do_handshake()
-    return bool(stream.selected_alpn_protocol() == "h2")
+def is_http2(stream: Stream) -> bool:
+    """Whether the handshake chose it; where there was none, the connection's first bytes tell."""
+    return isinstance(stream, trio.SSLStream) and bool(stream.selected_alpn_protocol() == "h2")

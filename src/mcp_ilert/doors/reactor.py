@@ -62,6 +62,11 @@ class ReactorPump:
         """Accept what has come until now, and no more."""
         self._reactor.refuse(trio.current_time())
 
+    def let_go(self) -> None:
+        """Let go of all who are connected now, after what they wait for, until it listens again."""
+        self._reactor.go_away(trio.current_time(), firm=True)
+        self._look_around()
+
     async def run(self) -> None:
         """Turn the reactor until cancelled, or drained."""
         try:

@@ -11,12 +11,13 @@ from functools import partial
 from typing import Any, Literal
 
 import msgspec
+import structlog
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
-from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream, is_http2
+from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.doors.foreign import Stage
@@ -24,6 +25,7 @@ from mcp_ilert.doors.hyper import hypercorn_config
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
 from mcp_ilert.doors.stream import Begin, StreamPump
+from mcp_ilert.doors.tls import Clients, sans_of
 from mcp_ilert.wire import Bounds as Sizes
 
 try:
@@ -32,6 +34,8 @@ except ImportError:  # no C compiler, or another system
     REACTOR = False
 else:
     REACTOR = True
+
+log = structlog.get_logger()
 
 Sockets = list[socket.socket]
 __all__ = ["Bounds", "Fast", "Server"]
@@ -57,12 +61,14 @@ class Server:
         sockets: Sockets,
         *,
         tls: ssl.SSLContext | None = None,
+        clients: Clients | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
         fast: Fast | None = None,
     ) -> None:
         self._sockets = sockets
         self._tls = tls
+        self._clients = clients
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
         deadlines = deadlines or Deadlines()
@@ -77,6 +83,8 @@ class Server:
             self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
             self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
         self._reactor: ReactorPump | None = None
+        self._nursery: trio.Nursery | None = None
+        """Of the connections, while it serves."""
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -95,13 +103,29 @@ class Server:
             finally:
                 self._close()
 
-    def use_tls(self, tls: ssl.SSLContext | None) -> None:
-        """Take this certificate from the next connection on (a reload)."""
+    def use_tls(self, tls: ssl.SSLContext | None, clients: Clients | None = None) -> None:
+        """Take this certificate from the next connection on (a reload).
+
+        Who is connected stays, unless it is another matter now who may come in.
+        """
         if (tls is None) != (self._tls is None):
             self._changed.set()
             if self._reactor is not None:
                 self._reactor.refuse()
-        self._tls = tls
+        stay = clients is None or clients == self._clients
+        self._tls, self._clients = tls, clients
+        if not stay:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Have all who are connected come again."""
+        if self._reactor is not None:
+            self._reactor.let_go()
+        if self._fast is not None:
+            self._streams.let_go()
+        if self._nursery is not None:
+            for connection in self._connections:
+                self._nursery.start_soon(connection.leave)
 
     def use_bounds(self, bounds: Bounds) -> None:
         """Take these for the next connections."""
@@ -124,6 +148,7 @@ class Server:
 
     async def _accept(self, connections: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         fast, shared = self._fast, self._shared
+        self._nursery = connections
         if fast is not None:
             self._sessions.stage = Stage(shared.app, shared.config, shared.context, connections)
         if REACTOR and fast is not None and fast.pump == "reactor":
@@ -191,11 +216,29 @@ class Server:
             else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         )
         try:
-            await self._carry(wrapped, begin)
+            if await self._secured(wrapped):
+                await self._carry(wrapped, begin)
         except Exception as error:  # noqa: BLE001 - a connection's fault is its own
             tell_failed(error)
         finally:
             self._places.leave(address)
+
+    async def _secured(self, stream: Stream) -> bool:
+        """Whether the client may come in: its handshake has ended in time, and its certificate is one that may."""
+        if not isinstance(stream, trio.SSLStream):
+            return True
+        clients, deadlines = self._clients, self._shared.deadlines
+        admitted = False
+        try:
+            with trio.move_on_after(min(deadlines.handshake, deadlines.head)):
+                await stream.do_handshake()
+                admitted = clients == self._clients and (clients is None or _admits(clients, stream))
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # the client has gone, or it speaks no TLS
+        finally:
+            if not admitted:
+                await trio.aclose_forcefully(stream)
+        return admitted
 
     async def _carry(self, stream: Stream, begin: Begin | None) -> None:
         unread: bytes | None = b""
@@ -208,10 +251,7 @@ class Server:
         """Serve by a session; gives what is left for Hypercorn, None at the connection's end."""
         unread: bytes | None = None
         try:
-            with trio.move_on_after(self._shared.deadlines.head) as handshake:
-                await is_http2(stream)
-            if not handshake.cancelled_caught:
-                unread = await self._streams.carry(stream, begin)
+            unread = await self._streams.carry(stream, begin)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
         finally:
@@ -273,6 +313,15 @@ class Server:
 def _listener(sock: socket.socket) -> trio.SocketListener:
     """Of a descriptor of its own, for Trio closes it where accepting ends."""
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
+
+
+def _admits(clients: Clients, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
+    certificate = stream.getpeercert()
+    if clients.admits(certificate):
+        return True
+    names = [name for _, name in sans_of(certificate or {})][:5]
+    log.warning("a client certificate without a name of tls.client_allowed_sans is not let in", names=names)
+    return False
 
 
 def _address(stream: trio.SocketStream) -> str:

@@ -58,6 +58,13 @@ class StreamPump:
             self.events.part(session)
             session.receive(b"", [])  # it may have to tell others
 
+    def let_go(self) -> None:
+        """Let go of all who are connected now, after what they wait for; who comes after them stays."""
+        for scope in self._fresh:
+            scope.cancel()
+        for carried in self._carried.values():
+            carried.leave()
+
     def touched(self, sessions: Sequence[Session]) -> None:
         """These have something to send."""
         for session in sessions:
@@ -119,6 +126,7 @@ class Carried:
         self._since = trio.current_time()
         self._ended = False
         self._sending = False
+        self._leaving = False
 
     async def run(self, data: bytes) -> bytes | None:
         """Serve the client; gives what is left unread where the connection is not closed after it."""
@@ -136,6 +144,11 @@ class Carried:
     def stir(self) -> None:
         """The session has been answered: there is something to send, and perhaps room to read."""
         self._since = trio.current_time()
+        self._stirred.set()
+
+    def leave(self) -> None:
+        """Take no request that has not begun, and end."""
+        self._leaving = True
         self._stirred.set()
 
     def abort(self) -> None:
@@ -202,7 +215,8 @@ class Carried:
         while True:
             self._stirred = trio.Event()
             data = self._session.output()
-            if not data and self._pump.leaving and not self._session.pending and not self._session.closing:
+            leaving = self._leaving or self._pump.leaving
+            if not data and leaving and not self._session.pending and not self._session.closing:
                 for _ in range(3):  # each call is firmer; some clients of HTTP/2 take nothing after a GOAWAY
                     self._session.go_away()
                 data = self._session.output()

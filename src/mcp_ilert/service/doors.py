@@ -13,7 +13,7 @@ from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
-from mcp_ilert.doors.tls import server_context
+from mcp_ilert.doors.tls import Clients, clients_of, server_context
 from mcp_ilert.errors import StartError
 from mcp_ilert.service.service import Service
 from mcp_ilert.web.api import Api
@@ -44,6 +44,7 @@ class Doors:
             self._app,
             bound.http,
             tls=tls,
+            clients=clients_in(settings),
             bounds=bounds_of(settings),
             deadlines=deadlines_of(settings),
             fast=Fast(self._events, self._sizes, bound.lines),
@@ -74,7 +75,8 @@ class Doors:
 
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""
-        self._server.use_tls(tls_of(settings))
+        tls, clients = tls_of(settings), clients_in(settings)
+        self._server.use_tls(tls, clients)
         self._server.use_bounds(bounds_of(settings))
         self._server.use_deadlines(deadlines_of(settings))
         _measure(self._sizes, settings)
@@ -96,6 +98,11 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     if tls.cert_file is None or tls.key_file is None:
         return None
     return server_context(tls.cert_file, tls.key_file, client_ca_file=tls.client_ca_file)
+
+
+def clients_in(settings: Settings) -> Clients | None:
+    tls = settings.tls
+    return None if tls.client_ca_file is None else clients_of(tls.client_ca_file, tls.client_allowed_sans)
 
 
 def bounds_of(settings: Settings) -> Bounds:

@@ -59,7 +59,7 @@ class Service:
         self.metrics = metrics
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
         self.recorder: Recorder | None = None
-        self.guard = Guard(settings.auth.tokens)
+        self.guard = Guard(settings.auth.tokens, mutual=settings.tls.client_ca_file is not None)
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
@@ -172,7 +172,7 @@ class Service:
         logs.configure(new.logging.level, new.logging.format)
         mapper = Mapper(new)
         self.intake.use(mapper, limits_of(new))
-        self.guard.use(new.auth.tokens)
+        self.guard.use(new.auth.tokens, mutual=new.tls.client_ca_file is not None)
         rules = rules_of(new, mapper)
         self.spool.use(rules)
         self._tell = rules.tell

@@ -1,6 +1,6 @@
-"""Who may send: bearer tokens by name, client certificates. What is kept of a token is its digest; comparing takes
-the same time for all.
+"""Who may send: bearer tokens by name, client certificates.
 
+What is kept of a token is its digest; comparing takes the same time for all.
 A client certificate without a token is a producer, and stands for one where no producer has a token of its own: else
 what a token may not do could be done by leaving it out.
 """
