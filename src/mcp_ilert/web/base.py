@@ -22,7 +22,7 @@ class BridgeRequest(TrioRequest):
     body: BoundedBody  # type: ignore[assignment]
 
     @property
-    def host(self) -> str:  # type: ignore[override]  # werkzeug keeps it in an attribute
+    def host(self) -> str:
         """What the client calls us; "" where that is no name, on which Quart would stumble before any handler."""
         return super().host if self.has_name else ""
 
