@@ -26,6 +26,12 @@ def status(call, authorization):
         return error.status
 
 
+def quota_of(guard, token):
+    quota = guard.admit(f"Bearer {token}").quota
+    assert quota is not None
+    return quota
+
+
 # Rates ------------------------------------------------------------------------------------------------------------
 
 
@@ -95,10 +101,10 @@ async def test_what_is_not_valid_costs_nothing_of_the_rate(door):
 def test_a_reload_gives_nothing_back_and_takes_the_new_rate():
     clock = [0.0]
     guard = Guard([LIMITED], now=lambda: clock[0])
-    quota = guard.admit("Bearer p-secret").quota
+    quota = quota_of(guard, "p-secret")
     assert [quota(1), quota(1), quota(1)] == [0, 0, 0.5]
     guard.use([msgspec.structs.replace(LIMITED, token=Secret("new"), per_second=10)])
-    assert guard.admit("Bearer new").quota(1) == pytest.approx(0.1)
+    assert quota_of(guard, "new")(1) == pytest.approx(0.1)
     guard.use([FREE])
     assert guard.admit("Bearer o-secret").quota is None
 

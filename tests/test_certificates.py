@@ -20,6 +20,9 @@ def issued(until):
     )
 
 
+SAMPLE = issued(dt.datetime(2030, 1, 1, tzinfo=dt.UTC))
+
+
 @pytest.mark.parametrize(
     "year", [2001, 2026, 2049, 2050, 2100]
 )  # from 2050 on, DER writes times in another form
@@ -36,7 +39,7 @@ def test_of_several_the_first_counts():
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_what_is_no_certificate_never_expires_and_breaks_nothing(data):
-    pem = bytearray(issued(dt.datetime(2030, 1, 1, tzinfo=dt.UTC)))
+    pem = bytearray(SAMPLE)
     for _ in range(data.draw(st.integers(1, 5))):
         pem[data.draw(st.integers(0, len(pem) - 1))] = data.draw(st.integers(0, 255))
     assert isinstance(expiry_of(bytes(pem)), float)

@@ -4,6 +4,7 @@ import logging
 import socket
 import ssl
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -244,7 +245,7 @@ async def test_the_guard_is_on_every_way_out(monkeypatch):
     """httpx and httpcore have no public place for it: a version that moves it would be seen here."""
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     client = async_client("https://ilert.example/", seconds=1)
-    transports = [client._transport, *client._mounts.values()]
+    transports: list[Any] = [client._transport, *client._mounts.values()]
     assert len(transports) == 2
     assert all(type(one._pool._network_backend).__name__ == "GuardedBackend" for one in transports)
     await client.aclose()
