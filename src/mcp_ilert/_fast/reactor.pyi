@@ -35,6 +35,8 @@ class Reactor:
     most_held: int
     head: float
     body: float
+    grace: float
+    rate: float
     keep_alive: float
     send_for: float
     linger: float

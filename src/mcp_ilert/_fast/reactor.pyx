@@ -123,6 +123,7 @@ cdef class Reactor:
     cdef public bint full  # too much waits for the spool
     cdef public Py_ssize_t most_held
     cdef public double head, body, keep_alive, send_for, linger
+    cdef public double grace, rate  # after so many seconds a body comes at so many bytes a second, or not at all
     cdef readonly Py_ssize_t held  # bytes of requests that are not complete
     cdef readonly list handed
     cdef object owner, wheel
@@ -162,6 +163,7 @@ cdef class Reactor:
         self.most_held = 64 * 1024 * 1024
         self.head = self.body = self.send_for = 10
         self.keep_alive = 75
+        self.grace, self.rate = 10, 500
         self.linger = 2
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         if self.fd < 0:
@@ -509,10 +511,10 @@ cdef class Reactor:
                 conn.since = self.now
             conn.phase = phase
         held = session.held
-        if phase != 0:
-            self.wheel.by(conn, conn.since + (self.head if phase == 1 else self.body))
         self.held += held - conn.held
         conn.held = held
+        if phase != 0:
+            self.wheel.by(conn, self._until(conn))
         self._watch(conn, pending, session.closing)
         return 0
 
@@ -576,7 +578,7 @@ cdef class Reactor:
         if conn.phase == 1:
             return conn.since + self.head
         if conn.phase == 2:
-            return conn.since + self.body
+            return conn.since + min(self.body, self.grace + conn.held / self.rate)
         if conn.session.pending:
             return self.now + self.keep_alive
         return conn.since + self.keep_alive

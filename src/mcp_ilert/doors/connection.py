@@ -41,6 +41,10 @@ class Deadlines(msgspec.Struct, frozen=True):
     """For the client to take what is sent."""
     handshake: float = 5
     """For a TLS handshake."""
+    grace: float = 10
+    """For a body, however slowly it drips; after that it must have come at `rate`."""
+    rate: float = 500
+    """Bytes a second."""
 
 
 class Shared(msgspec.Struct, frozen=True):

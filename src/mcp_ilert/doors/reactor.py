@@ -52,6 +52,7 @@ class ReactorPump:
         """Take these from now on."""
         reactor = self._reactor
         reactor.head, reactor.body = deadlines.head, deadlines.body
+        reactor.grace, reactor.rate = deadlines.grace, deadlines.rate
         reactor.keep_alive, reactor.send_for = deadlines.keep_alive, deadlines.send
 
     def listen(self, sock: socket.socket, begin: Begin, full: bytes) -> None:

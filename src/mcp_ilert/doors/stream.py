@@ -201,7 +201,8 @@ class Carried:
         if phase is Phase.HEAD:
             return self._since + deadlines.head
         if phase is Phase.BODY:
-            return self._since + deadlines.body
+            paced = deadlines.grace + self._session.held / deadlines.rate
+            return self._since + min(deadlines.body, paced)
         return math.inf if self._session.pending else self._since + deadlines.keep_alive
 
     def _expire(self) -> None:
