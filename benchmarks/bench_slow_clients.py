@@ -1,6 +1,6 @@
 """What a thousand slow clients cost one normal producer: its latency and rate beside them, and without them.
 
-    python benchmarks/bench_slow_clients.py [--quick] [--clients 1000] [--seconds 10]
+    python benchmarks/bench_slow_clients.py [--quick] [--clients 1000] [--seconds 15]
 
 Half of the slow clients never end a head, half never a body; each sends a byte a second, and connects anew when it
 is cut off. The producer posts one event after the other over one connection. Rounds with and without take turns.
@@ -17,7 +17,7 @@ import data
 import poster
 import rig
 
-ROUNDS = 3
+ROUNDS = 2
 HEAD = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
 
 
@@ -99,7 +99,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a hundred clients, short: shows that it runs")
     parser.add_argument("--clients", type=int, default=1_000)
-    parser.add_argument("--seconds", type=float, default=10, help="of a round")
+    parser.add_argument(
+        "--seconds", type=float, default=15, help="of a round; a slow client is cut off after ten"
+    )
     options = parser.parse_args()
     number, seconds = (100, 1.0) if options.quick else (options.clients, options.seconds)
     report = rig.Report(
