@@ -108,8 +108,8 @@ build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
 	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/audit.txt
 	@touch $@
 
-soak: $(VENV)/.built.stamp ## the long crash test (ARGS="--minutes 10 --seed 1")
-	@$(BIN)/python tests/soak.py $(ARGS)
+soak: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the long crash test (KILLS=1000 or MINUTES=10, SEED=1)
+	@$(BIN)/python tests/soak.py $(if $(KILLS),--kills $(KILLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Python itself is not built for this, so that its library is loaded first, and its leaks are not looked for;
 # references are counted by tests/test_http1_leaks.py and its like, in every run. Each object has a piece of memory of its own.

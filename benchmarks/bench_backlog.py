@@ -93,7 +93,11 @@ def main() -> None:
     with rig.scratch() as scratch, rig.unreachable() as api_url:
         filled = scratch / "filled"
         filled.mkdir()
-        room: rig.Changes = {"spool": {"max_pending": 2 * lanes + starts * events}}
+        # No digests: each lane shall wait by itself.
+        room: rig.Changes = {
+            "spool": {"max_pending": 2 * lanes + starts * events},
+            "delivery": {"storm": {"digest_below": "low"}},
+        }
         rate, filling_peak = fill(filled, api_url, room, lanes)
         for number in range(starts):
             fresh = scratch / f"empty-{number}"

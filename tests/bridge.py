@@ -1,9 +1,10 @@
 """A bridge as a process of its own, beside a sandbox iLert in the test's process."""
 
 import json
+import re
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -72,7 +73,7 @@ def write_config(folder: Path, ilert_url: str, **sections: Any) -> Path:
         "metrics": {"listen_address": "127.0.0.1", "listen_port": 0},
     }
     for name, keys in sections.items():
-        settings[name] = settings.get(name, {}) | keys
+        settings[name] = settings.get(name, {}) | keys if isinstance(keys, dict) else keys
     path = folder / "config.yaml"
     path.write_text(json.dumps(settings))
     return path
@@ -89,9 +90,11 @@ async def running(config: Path, *, args: Iterable[str] = ("serve",)) -> AsyncIte
 
 
 @asynccontextmanager
-async def spawned(args: list[str], config: Path = Path()) -> AsyncIterator[Bridge]:
+async def spawned(
+    args: list[str], config: Path = Path(), program: Sequence[str] = ("-m", "mcp_ilert")
+) -> AsyncIterator[Bridge]:
     """Start the program, whatever comes of it."""
-    command = [sys.executable, "-m", "mcp_ilert", *args]
+    command = [sys.executable, *program, *args]
     async with trio.open_nursery() as nursery:
         start = partial(trio.lowlevel.open_process, command, stderr=-1, stdout=-3, stdin=-3)
         process = await start()
@@ -127,6 +130,22 @@ async def _first(process: trio.Process, started: Any) -> None:
         nursery.start_soon(watch)
         await started()
         nursery.cancel_scope.cancel()
+
+
+async def post_raw(stream: trio.SocketStream, body: bytes) -> tuple[int, Any]:
+    """A request without a library in between, which a cut connection would leave in pieces."""
+    head = f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    await stream.send_all(head.encode() + body)
+    answer = b""
+    while True:
+        chunk = await stream.receive_some(65536)
+        if not chunk:
+            raise EOFError
+        answer += chunk
+        found, end, text = answer.partition(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", found, re.IGNORECASE)
+        if end and length is not None and len(text) == int(length[1]):
+            return int(found.split()[1]), json.loads(text)
 
 
 def event(mcp_id: str, **fields: Any) -> dict[str, Any]:

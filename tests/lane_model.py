@@ -86,10 +86,11 @@ class LaneModel:
         return self.flying
 
     def _land(self, *, certain: bool) -> None:
+        if not certain:  # it may have been applied: older letters are not sent behind it
+            self.remote = "unknown"
+            self._overtake()
         back, behind = self.returning + self.flying, self.waits
         self.flying = self.returning = self.waits = ""
-        if not certain:
-            self.remote = "unknown"
         for kind in back + behind:
             self.fold(kind)
 
@@ -97,7 +98,10 @@ class LaneModel:
         self.delivered += 1
         self.remote = {"A": "open", "R": "closed", "C": self.remote}[plain(self.flying)]
         self.flying = ""
-        for kind in self.returning:  # older than what was just delivered: it stays a dead letter
+        self._overtake()
+
+    def _overtake(self) -> None:
+        for kind in self.returning:  # older than what was just sent: it stays a dead letter
             self.set_aside(kind, superseded=True)
         self.returning = ""
         self.letters = dict.fromkeys(self.letters, True)

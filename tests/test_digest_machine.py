@@ -265,7 +265,9 @@ class MemoryMachine(DigestMachine):
     """The same on the memory shelf, which a restart cannot forget here: it stays open."""
 
     def open(self) -> Store:
-        return getattr(self, "store", None) or MemoryStore(self.folding)
+        store: Store = getattr(self, "store", None) or MemoryStore(self.folding)
+        store.engine.resume(frozenset())  # whoever had lanes is gone
+        return store
 
 
 FEW = settings(

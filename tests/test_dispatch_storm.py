@@ -1,6 +1,7 @@
 """Storms on virtual time: digests in place of pages, and nothing that matters held up by them."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import trio
@@ -9,7 +10,7 @@ from trio.testing import MockClock
 from dispatch_world import OK, FakeTarget, World, world
 from mcp_ilert.events import Delivery, Kind, Outcome, Rejected, Severity, Unavailable
 from mcp_ilert.spool.gathering import Brief
-from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.port import Change, Changed, Gather, Leased, Rules, Want
 
 MEDIUM, HIGH, CRITICAL = Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL
 STORM = 1_000
@@ -172,3 +173,33 @@ async def test_too_many_sources_share_a_digest(autojump_clock: MockClock) -> Non
         names = {d.key.split("/")[1] for d in digests(made.target)}
         assert "others" in names
         assert len(names) == 11
+
+
+async def test_gathering_leaves_the_spool_most_of_its_time(autojump_clock: MockClock, monkeypatch) -> None:
+    async with world(rules=RULES) as made:
+        busy: list[tuple[float, float]] = []
+        change, lease = made.spool.change, made.spool.lease
+
+        async def slow_change(what: Change, now_ms: int) -> Changed:
+            begun = trio.current_time()
+            if isinstance(what, Gather):
+                await trio.sleep(0.1)
+                busy.append((begun, 0.1))
+            return await change(what, now_ms)
+
+        async def slow_lease(wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
+            begun = trio.current_time()
+            leased = await lease(wants, states, now_ms)
+            if any(agenda.digested for agenda in leased.agenda.values()):
+                await trio.sleep(0.1)
+                busy.append((begun, 0.1))
+            return leased
+
+        monkeypatch.setattr(made.spool, "change", slow_change)
+        monkeypatch.setattr(made.spool, "lease", slow_lease)
+        await made.put(*storm_of(5_000), severity=MEDIUM)
+        await trio.sleep(120)
+        assert digested(made) > 4_900
+    first, last = busy[0][0], busy[-1][0] + 0.1
+    assert len(busy) > 20
+    assert sum(seconds for _, seconds in busy) <= 0.6 * (last - first)

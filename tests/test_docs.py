@@ -189,3 +189,16 @@ def test_the_unit_is_hardened(unit: Path) -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--threshold=20", str(unit)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout
+
+
+def test_each_test_that_the_reliability_page_names_is_there() -> None:
+    text = (ROOT / "docs/reliability.md").read_text()
+    files = set(re.findall(r"`(?:tests/)?(test_\w+\.py)", text))
+    named = re.findall(r"(test_\w+\.py)::(test_\w+)", text)
+    assert files
+    assert named
+    assert [name for name in files if not (ROOT / "tests" / name).exists()] == []
+    missing = [
+        (file, test) for file, test in named if f"def {test}(" not in (ROOT / "tests" / file).read_text()
+    ]
+    assert missing == []

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +13,7 @@ import msgspec
 import pytest
 import trio
 
-from bridge import Bridge, event, running, until, write_config
+from bridge import Bridge, event, post_raw, running, until, write_config
 from mcp_ilert import config
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.control import PauseTarget, ReplayDead, ask
@@ -292,22 +291,6 @@ class Load:
     def _next(self) -> int:
         self._number += 1
         return self._number
-
-
-async def post_raw(stream: trio.SocketStream, body: bytes) -> tuple[int, Any]:
-    """A request without a library in between, which a cut connection would leave in pieces."""
-    head = f"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    await stream.send_all(head.encode() + body)
-    answer = b""
-    while True:
-        chunk = await stream.receive_some(65536)
-        if not chunk:
-            raise EOFError
-        answer += chunk
-        found, end, text = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"content-length: (\d+)", found, re.IGNORECASE)
-        if end and length is not None and len(text) == int(length[1]):
-            return int(found.split()[1]), json.loads(text)
 
 
 async def kill_under_load(bridge: Bridge, load: Load, requests: int) -> None:

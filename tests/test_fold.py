@@ -152,14 +152,16 @@ def begun(path: Path) -> SqliteStore:
 
 
 def kept(store: SqliteStore) -> dict[tuple[str, int], Lane]:
-    """The lanes, numbers of arrival aside: these begin anew in a lane that was forgotten meanwhile."""
+    """The lanes, but for what begins anew in one that was forgotten meanwhile: its numbers, its key's spelling."""
     found = store.engine.shelf.find(tuple({key.lower() for key in KEYS}))
     return {(key, row.target): unnumbered(row.lane) for key, rows in found.items() for row in rows}
 
 
 def unnumbered(lane: Lane) -> Lane:
     replace = msgspec.structs.replace
-    return replace(lane, seq=0, waiting=tuple(replace(op, seq=0) for op in lane.waiting))
+    return replace(
+        lane, key=lane.key.lower(), seq=0, waiting=tuple(replace(op, seq=0) for op in lane.waiting)
+    )
 
 
 ACCEPTS = ("append", "accept")

@@ -9,7 +9,7 @@ import pytest
 from lane_model import LaneModel, plain
 from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind, Severity
 from mcp_ilert.spool import digest, fate
-from mcp_ilert.spool.lane import CANCELS, FOLDS, Lane, arrive
+from mcp_ilert.spool.lane import CANCELS, FOLDS, Lane, Remote, arrive
 from spools import T0, entry
 
 DEPTH = 7
@@ -146,3 +146,17 @@ def test_every_shape_that_a_fold_makes_is_a_shape_that_folds() -> None:
     made = {tuple(kind for kind, _ in slots) for slots in [*FOLDS.values(), *CANCELS.values()]}
     assert made <= shapes
     assert all((shape, kind) in FOLDS for shape in shapes for kind in Kind)
+
+
+def test_a_dead_letter_is_not_replayed_behind_a_newer_alert_that_the_target_may_have() -> None:
+    """Its resolve was rejected, the next alert's answer was lost: resolving first would page twice."""
+    lane = Lane("k", remote=Remote.OPEN)
+    lane = arrive(lane, entry("R", text="R1"), dedupe_ms=0, cancel_resolved=True).lane
+    lane = fate.settle(fate.take(lane), ENDS["rejected"], T0, cancel_resolved=True).lane
+    lane = arrive(lane, entry("A", text="A2"), dedupe_ms=0, cancel_resolved=True).lane
+    lane = fate.settle(fate.take(lane), ENDS["uncertain"], T0, cancel_resolved=True).lane
+    lane = fate.replay(lane, force=False, cancel_resolved=True).lane
+    assert [op.kind for op in lane.waiting] == [Kind.ALERT]
+    assert [letter.superseded for letter in lane.letters] == [True]
+    lane = fate.replay(lane, force=True, cancel_resolved=True).lane
+    assert [op.kind for op in lane.waiting] == [Kind.RESOLVE, Kind.ALERT]

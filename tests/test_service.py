@@ -280,6 +280,25 @@ async def test_a_reload_turns_tls_on(tmp_path: Path, sandbox: SandboxServer) -> 
             assert (await client.post(f"{url}/events", json=event("a"))).status_code == 202
 
 
+async def test_lines_come_in_at_a_port_of_their_own(tmp_path: Path, sandbox: SandboxServer) -> None:
+    listen = config.Listen(address="127.0.0.1", port=0, tcp_port=0)
+    async with world(settings_for(tmp_path, sandbox.url, listen=listen)) as w:
+        assert w.service.tcp_url is not None
+        assert w.service.tcp_url.startswith("tcp://127.0.0.1:")
+        port = int(w.service.tcp_url.rpartition(":")[2])
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            await stream.send_all(msgspec.json.encode(event("a")) + b"\n")
+            assert await stream.receive_some(100) == b'{"ok":true}\n'
+            taken = settings_for(tmp_path / "other", sandbox.url, listen=replace(listen, tcp_port=port))
+            with pytest.RaisesGroup(
+                pytest.RaisesExc(StartError, match=f"listen.tcp_port: {port} on 127.0.0.1 is taken"),
+                flatten_subgroups=True,
+                allow_unwrapped=True,
+            ):
+                async with open_service(taken):
+                    raise AssertionError("it has started")
+
+
 def test_what_needs_a_restart_stays_and_the_rest_is_taken(tmp_path: Path) -> None:
     old = settings_for(tmp_path)
     listen = replace(old.listen, port=1, address="::1", max_connections=7)

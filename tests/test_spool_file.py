@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from errno import ENOSPC
+from functools import partial
 from pathlib import Path
 
 import apsw
@@ -13,8 +15,10 @@ import trio
 
 from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Delivery, Done, Kind, Settlement
-from mcp_ilert.spool import open_spool
+from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
+from mcp_ilert.spool import open_spool, writer
+from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.sqlite import migrations
@@ -122,6 +126,39 @@ async def test_after_a_spool_was_set_aside_a_resolve_is_never_cancelled(tmp_path
         assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
 
 
+async def test_a_spool_found_damaged_in_use_is_set_aside_at_the_next_start_and_keys_are_unknown(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "spool.db"
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "before")])
+    mark(path)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A"), entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
+    assert not mark_of(path).exists()
+    (kept,) = tmp_path.glob("spool.db.damaged-*")
+    with SpoolView(kept) as view:
+        assert [lane.key for lane in view.lanes(9)] == ["before"]
+
+
+async def test_what_was_set_aside_is_not_written_over_by_the_next(tmp_path: Path) -> None:
+    for content in (b"damaged once" * 1_000, b"damaged twice" * 1_000):
+        (tmp_path / "spool.db").write_bytes(content)
+        async with opened("thread", tmp_path, RULES, Clock()):
+            pass
+    assert len(list(tmp_path.glob("spool.db.damaged-*"))) == 2
+
+
+async def test_a_log_without_its_file_is_set_aside_and_not_deleted(tmp_path: Path) -> None:
+    (tmp_path / "spool.db-wal").write_bytes(b"events" * 1_000)
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A"), entry("R")])
+        assert await lease_all(spool) == [("evt-1", Kind.RESOLVE)]
+    (kept,) = tmp_path.glob("spool.db.damaged-*-wal")
+    assert kept.read_bytes() == b"events" * 1_000
+
+
 async def test_the_spool_file_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
     async with opened("thread", tmp_path, RULES, Clock()):
         assert {oct(p.stat().st_mode & 0o777) for p in tmp_path.glob("spool.db*")} == {"0o600"}
@@ -224,6 +261,58 @@ async def test_a_disk_that_fails_again_ends_the_spool(tmp_path: Path) -> None:
                 disk.failing_syncs = 0
 
 
+async def test_nobody_waits_for_ever_on_a_spool_that_ends(tmp_path: Path) -> None:
+    refused = 0
+
+    async def ask(spool: WrittenSpool, number: int) -> None:
+        nonlocal refused
+        try:
+            await (lease_all(spool) if number % 2 else spool.put([entry("A", f"k{number}")]))
+        except UnavailableError:
+            refused += 1
+
+    with faulty_disk() as disk, trio.fail_after(20), pytest.RaisesGroup(pytest.RaisesExc(StartError)):
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry()])
+            disk.failing_syncs = 1_000
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as nursery:
+                    for number in range(200):
+                        nursery.start_soon(ask, spool, number)
+                        if number % 20 == 0:
+                            await trio.lowlevel.checkpoint()
+            disk.failing_syncs = 0
+    assert refused == 200
+
+
+async def test_a_disk_that_fills_up_while_the_inbox_lags_is_a_503_and_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 10)
+    with faulty_disk() as disk, trio.fail_after(20):
+        async with opened("inline", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", "first")])
+            synced = disk.syncs
+            disk.judge = lambda op, _: ENOSPC if op == "write" and disk.syncs > synced else None
+            await spool.put([entry("A", f"k{i}") for i in range(40)])
+            assert spool.counts().inbox == 40
+            with pytest.raises(UnavailableError, match="disk"):
+                await spool.put([entry("A", "refused")])
+            disk.judge = lambda _op, _name: None
+            await spool.put([entry("A", "last")])
+            assert (spool.counts().inbox, spool.counts().accepted, spool.counts().error()) == (0, 42, 0)
+
+
+async def test_a_lease_that_was_kept_though_its_commit_failed_is_not_left_to_nobody(tmp_path: Path) -> None:
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", f"k{i}") for i in range(3)])
+            disk.failing_syncs = 1
+            first = (await spool.lease([Want("default", 1, 1)], {}, T0)).deliveries
+            rest = await lease_all(spool)
+            assert sorted([d.key for d in first] + [key for key, _ in rest]) == ["k0", "k1", "k2"]
+
+
 async def test_every_put_waits_for_a_sync(tmp_path: Path) -> None:
     with faulty_disk() as disk:
         async with opened("thread", tmp_path, RULES, Clock()) as spool:
@@ -263,7 +352,9 @@ import sys, time
 from pathlib import Path
 import trio
 from mcp_ilert.events import Entry, Kind, Severity
-from mcp_ilert.spool import open_spool
+from mcp_ilert.spool import open_spool, writer
+from mcp_ilert.spool.damage import mark, mark_of
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 
 async def client(spool, name):
@@ -311,6 +402,21 @@ async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: 
         pass
 
 
+def test_what_critical_events_bring_forward_again_and_again_is_counted_once(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    burning = entry("A", "k", severity=Severity.CRITICAL, text="burning")
+    for new in ([entry("A", "other")], [entry("A", "k")], [burning], [entry("A", "k")], [burning]):
+        store.transact(partial(Engine.accept, entries=new, now_ms=T0, fold=False))
+        with SpoolView(tmp_path / "spool.db") as view:
+            assert view.audit().error == 0
+        assert store.engine.counts().error() == 0
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
+    store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
+    assert (store.engine.counts().inbox, store.engine.counts().pending) == (1, 2)
+    store.close()
+
+
 def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "spool.db", RULES, Clock())
     new = [entry("A", "open"), entry("R", "closed")]
@@ -327,3 +433,33 @@ def test_idle_lanes_are_forgotten_when_their_time_is_over(tmp_path: Path) -> Non
     assert kept(RULES.dedupe_ms) == {"open"}
     assert kept(RULES.remember_open_ms) == set()
     store.close()
+
+
+async def test_a_flood_that_cannot_be_folded_is_refused_and_taken_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 100)
+    with faulty_disk() as disk:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            await spool.put([entry("A", f"k{i}") for i in range(200)])
+            disk.full = True
+            for _ in range(3):
+                with pytest.raises(UnavailableError):
+                    await spool.put([entry("A", "late")])
+            disk.full = False
+            await spool.put([entry("A", f"n{i}") for i in range(200)])
+            while spool.counts().inbox:
+                await spool.records()
+            assert (spool.counts().lanes, spool.counts().error()) == (400, 0)
+
+
+async def test_what_is_held_back_by_a_flood_is_committed_before_the_spool_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LAG_EVENTS", 10)
+    told: list[object] = []
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        for first in range(0, 3_000, 100):
+            spool.offer([[entry("A", f"k{first + i}") for i in range(100)]], told.append)
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert (view.counts().accepted, view.audit().error) == (3_000, 0)

@@ -11,6 +11,8 @@ log = structlog.get_logger()
 
 GATHER_SECONDS = 5.0
 """From one look through what waits to the next; in between, a lease looks at each lane that it chooses."""
+REST = 3.0
+"""After a slice, so many times as long as it took: who is accepting in the storm has the spool for most of the time."""
 
 
 class Gatherer:
@@ -40,11 +42,14 @@ class Gatherer:
             return await desk.spool.change(change, desk.now_ms())
 
         while track.state.storm.on:
+            begun = trio.current_time()
             moved = (await desk.persist("gather digests", act)).events
             if not moved:
                 break
             lanes += moved
-            track.gathered(moved, desk.rules, trio.current_time())
+            ended = trio.current_time()
+            track.gathered(moved, desk.rules, ended)
+            await trio.sleep(REST * (ended - begun))
         track.gathering = False
         if lanes:
             track.fresh = True

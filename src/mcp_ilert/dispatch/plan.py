@@ -31,7 +31,7 @@ class View(msgspec.Struct, frozen=True):
     token_wait: float
     """Seconds until the next token."""
     quiet_until: float
-    """The spool had nothing, although its agenda said otherwise; asked again no sooner."""
+    """The spool had nothing to send, although its agenda said otherwise; asked again no sooner."""
 
 
 class Go(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import trio
 
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
-from mcp_ilert.dispatch.gatherer import Gatherer
+from mcp_ilert.dispatch.gatherer import REST, Gatherer
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
@@ -190,8 +190,11 @@ class Scheduler:
         track.gathered(agenda.digested, self._desk.rules, now)
         track.backlog = agenda.backlog
         track.unsorted |= agenda.others_ready
-        empty = not deliveries and not agenda.digested and _claims_more(want, agenda, asked_ms)
-        track.quiet_until = now + _QUIET_SECONDS if empty else 0.0
+        track.quiet_until = 0.0
+        if not deliveries and agenda.digested:  # it found but what goes into digests; so it will again
+            track.quiet_until = now + REST * (now - track.asked_at)
+        elif not deliveries and _claims_more(want, agenda, asked_ms):
+            track.quiet_until = now + _QUIET_SECONDS
         replace = msgspec.structs.replace
         if want.revive and _come(agenda.next_revive_ms, asked_ms):
             track.state = replace(track.state, recovery=recovery.revived(track.state.recovery, now))

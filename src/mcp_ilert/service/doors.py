@@ -60,7 +60,7 @@ class Doors:
             else None
         )
         service.url = _url(bound.http, "http" if tls is None else "https")
-        service.tcp_url = _url(bound.lines, "tcp" if tls is None else "tls") if bound.lines else None
+        service.tcp_url = _url(bound.lines, "tcp" if tls is None else "tcps") if bound.lines else None
         service.metrics_url = _url(bound.metrics, "http") if bound.metrics else None
 
     async def serve(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mcp_ilert.config import Settings
 from mcp_ilert.events import Counts
+from mcp_ilert.spool.room import free_bytes
 
 
 def reasons(path: Path, settings: Settings, *, stopping: bool) -> list[str]:
@@ -12,7 +13,7 @@ def reasons(path: Path, settings: Settings, *, stopping: bool) -> list[str]:
     found = ["shutting down"] if stopping else []
     if not os.access(path, os.W_OK):
         found.append(f"spool.path: {path} cannot be written")
-    elif _free_bytes(path) < settings.spool.min_free_bytes:
+    elif free_bytes(path, settings.spool.min_free_bytes) < settings.spool.min_free_bytes:
         found.append(f"spool.min_free_bytes: the disk of {path} has less free than that")
     return found
 
@@ -25,11 +26,3 @@ def notes(counts: Counts, settings: Settings) -> list[str]:
     if counts.lanes + counts.members >= settings.spool.max_pending:
         found.append(f"the spool is full (spool.max_pending: {settings.spool.max_pending} lanes)")
     return found
-
-
-def _free_bytes(path: Path) -> int:
-    try:
-        disk = os.statvfs(path.parent)
-    except OSError:
-        return 0
-    return disk.f_bavail * disk.f_frsize

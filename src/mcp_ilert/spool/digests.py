@@ -4,7 +4,7 @@ What it changes it counts, and what it is not handed to store it stores. A diges
 its alert key follows from these, and so does its lane.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -38,6 +38,11 @@ class Ledger(Protocol):
     def name_of(self, target: int) -> str: ...
     def count(self, term: str, events: int) -> None: ...
     def store(self, row: Row | None, target: int, lane: Lane, now_ms: int) -> None: ...
+    def store_all(self, changed: Iterable[tuple[Row | None, int, Lane]], now_ms: int) -> None: ...
+
+
+Entering = tuple[Row, str]
+"""A lane on its way into a digest, and what its alert says."""
 
 
 class Digests:
@@ -60,29 +65,44 @@ class Digests:
         """Put a slice of a target's lesser alerts into digests; returns how many."""
         engine = self._engine
         ids = engine.shelf.eligible(target, engine.rules.digest_below, SLICE)
-        return sum(self.take(engine.row(lane_id), now_ms) for lane_id in ids)
+        return self._enter(map(engine.row, ids), target, now_ms)
 
     def take(self, row: Row, now_ms: int) -> bool:
         """Put the lane into the digest of its group, if it may go there."""
-        lane, engine = row.lane, self._engine
-        if not digest.eligible(lane) or lane.severity() <= engine.rules.digest_below:
-            return False
-        op = lane.waiting[0]
-        brief = engine.rules.brief(op.payload)
-        group, own = self._place(row.target, brief.group)
-        known = own.lane.gathers if own is not None else None
-        if known is not None and known.discarded:
-            return False
-        made = gathering.joined(known or Gathering(group), op.severity, brief.summary, op.first_ms)
-        own_lane = own.lane if own is not None else Lane(self._key(row.target, group))
-        engine.store(own, row.target, digest.tell(own_lane, made, now_ms), now_ms)
-        found = own or self._find(row.target, group)
+        return self._enter((row,), row.target, now_ms) > 0
+
+    def _enter(self, rows: Iterable[Row], target: int, now_ms: int) -> int:
+        """Put those lanes of a target that may go there into the digests of their groups; returns how many."""
+        groups: dict[str, list[Entering]] = {}
+        for row in rows:
+            lane = row.lane
+            if digest.eligible(lane) and lane.severity() > self._engine.rules.digest_below:
+                brief = self._engine.rules.brief(lane.waiting[0].payload)
+                groups.setdefault(brief.group, []).append((row, brief.summary))
+        return sum(self._join(target, group, entering, now_ms) for group, entering in groups.items())
+
+    def _join(self, target: int, group: str, entering: Sequence[Entering], now_ms: int) -> int:
+        """Have the group's digest stand for these lanes, too; it is stored once for all of them."""
+        engine = self._engine
+        group, own = self._place(target, group)
+        made = (own.lane.gathers if own is not None else None) or Gathering(group)
+        if made.discarded:
+            return 0
+        for row, summary in entering:
+            op = row.lane.waiting[0]
+            made = gathering.joined(made, op.severity, summary, op.first_ms)
+        own_lane = own.lane if own is not None else Lane(self._key(target, group))
+        engine.store(own, target, digest.tell(own_lane, made, now_ms), now_ms)
+        found = own or self._find(target, group)
         if found is None:
             raise AssertionError("a digest with a member has a lane")
-        engine.store(row, row.target, digest.enter(lane, found.id, now_ms), now_ms)
-        self._note(row.target, lane, now_ms, Digested(1, found.lane.key))
-        engine.count("digested", 1)
-        return True
+        engine.store_all(
+            ((row, target, digest.enter(row.lane, found.id, now_ms)) for row, _ in entering), now_ms
+        )
+        for row, _ in entering:
+            self._note(target, row.lane, now_ms, Digested(1, found.lane.key))
+        engine.count("digested", len(entering))
+        return len(entering)
 
     def _place(self, target: int, group: str) -> tuple[str, Row | None]:
         """The group's digest; where there are too many, that of all others."""

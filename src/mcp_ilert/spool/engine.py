@@ -4,7 +4,7 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -43,6 +43,10 @@ TERMS = (
 )
 
 
+class LostError(LookupError):
+    """What an index or another lane speaks of is not in the spool."""
+
+
 class Engine:
     """One spool's lanes and ledger, over a shelf. Not thread-safe: one writer owns it."""
 
@@ -54,6 +58,8 @@ class Engine:
         """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self.flying: frozenset[int] = frozenset()
+        """Lanes leased since the start and not settled, as committed: somebody has them."""
         self._folder = Folder(self)
         self.load()
 
@@ -62,13 +68,24 @@ class Engine:
         self._terms = msgspec.structs.asdict(self.shelf.ledger())
         self._targets = {t.name: t for t in self.shelf.targets()}
         self._names = {t.id: t.name for t in self._targets.values()}
+        self.touched &= self._names.keys()  # a target that was made in what is rolled back is not there
         self._load_tail()
         self.history.load()
         self._lanes = {t.id: t.lanes for t in self._targets.values()}
         self._known: dict[int, Agenda] = {}
         """What the dispatcher was told of each target, by a lease and since: it comes for that by itself."""
         self.digests.load()
+        self._leases = set(self.flying)
         self._terms["members"] = members(self.shelf)
+
+    def resume(self, flying: frozenset[int], touched: Collection[int] = ()) -> None:
+        """Go on where another engine over the same spool ended: somebody has these lanes, nobody was told of those."""
+        self.flying, self._leases = flying, set(flying)
+        self.touched.update(self._names.keys() & touched)
+
+    def committed(self) -> None:
+        """What this transaction did is there for good."""
+        self.flying = frozenset(self._leases)
 
     def _load_tail(self) -> None:
         self.tail = Tail()
@@ -215,6 +232,7 @@ class Engine:
         taken = past.taken(lane, want, now_ms, turn, self.rules.tell(text))
         lane = msgspec.structs.replace(fate.take(lane), taken=taken)
         self.store(row, row.target, lane, now_ms)
+        self._leases.add(row.id)
         op = lane.flying
         if op is None:
             raise AssertionError("a taken lane flies")
@@ -240,6 +258,7 @@ class Engine:
         self.save_states(states)
         outage = rejected = 0
         for settlement in settlements:
+            self._leases.discard(settlement.lease)
             row = self.shelf.get(settlement.lease)
             if row is None or row.lane.flying is None:
                 continue
@@ -259,8 +278,9 @@ class Engine:
         return Settled(outage, rejected)
 
     def recover(self, now_ms: int) -> bool:
-        """Return a slice of the lanes found leased at a start; True while there are more."""
-        ids = self.shelf.leased(RECOVER_SLICE)
+        """Return a slice of the lanes found leased that nobody has; True while there are more."""
+        found = self.shelf.leased(RECOVER_SLICE + len(self.flying))
+        ids = [lane_id for lane_id in found if lane_id not in self.flying]
         for lane_id in ids:
             row = self.row(lane_id)
             if row.lane.gathers is not None:
@@ -269,7 +289,7 @@ class Engine:
                 continue
             made = fate.recover(row.lane, now_ms, cancel_resolved=self.rules.cancel_resolved)
             self._end(row, made, past.interrupted(row.lane), now_ms)
-        return len(ids) == RECOVER_SLICE
+        return len(ids) >= RECOVER_SLICE
 
     def _end(self, row: Row, made: fate.Settling, attempt: Attempt, now_ms: int) -> None:
         """Store what became of a request in flight, and tell of it."""
@@ -424,7 +444,7 @@ class Engine:
         """The lane of this id, which must be there."""
         row = self.shelf.get(lane_id)
         if row is None:
-            raise LookupError(f"lane {lane_id} is not in the spool")
+            raise LostError(f"lane {lane_id} is not in the spool")
         return row
 
 

@@ -60,15 +60,13 @@ def _flown(lane: Lane) -> Op:
 
 def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
     op = _flown(lane)
-    back = tuple(r.letter for r in lane.returning if r.forced or not _passed(r.letter.op, op))
-    late = tuple(r.letter for r in lane.returning if r.letter not in back)
-    letters, coalesced = _set_aside(lane.letters, late)
+    letters, back, coalesced = _overtake(lane, op)
     lane = replace(
         lane,
         remote=REMOTE_AFTER.get(op.kind, lane.remote),
         flying=None,
         returning=(),
-        letters=tuple(replace(x, superseded=x.superseded or _passed(x.op, op)) for x in letters),
+        letters=letters,
         attempts=0,
         rejections=0,
         due_ms=0,
@@ -78,13 +76,25 @@ def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
         delivered_ms=at_ms,
         settled_ms=at_ms,
     )
-    folded = _at_head(lane, tuple(x.op for x in back), cancel_resolved=cancel_resolved)
+    folded = _at_head(lane, back, cancel_resolved=cancel_resolved)
     return Settling(folded.lane, 1, folded.coalesced + coalesced, folded.cancelled)
 
 
-def _passed(letter: Op, delivered: Op) -> bool:
-    """Whether a delivery has passed a letter: all do but that of another letter, brought back, and older."""
-    return not delivered.returned or delivered.seq > letter.seq
+def _overtake(lane: Lane, op: Op) -> tuple[tuple[Letter, ...], tuple[Op, ...], int]:
+    """What the target has taken, or may have, supersedes older letters, those on their way back too.
+
+    Returns the letters, the operations that return all the same, and how many letters were folded.
+    """
+    back = tuple(r.letter for r in lane.returning if r.forced or not _passed(r.letter.op, op))
+    late = tuple(r.letter for r in lane.returning if r.letter not in back)
+    letters, coalesced = _set_aside(lane.letters, late)
+    marked = tuple(replace(x, superseded=x.superseded or _passed(x.op, op)) for x in letters)
+    return marked, tuple(x.op for x in back), coalesced
+
+
+def _passed(letter: Op, sent: Op) -> bool:
+    """Whether what was sent has passed a letter: all do but another letter, brought back, and older."""
+    return not sent.returned or sent.seq > letter.seq
 
 
 def _again(lane: Lane, decision: Again, at_ms: int, *, cancel_resolved: bool) -> Settling:
@@ -132,8 +142,13 @@ def _reject(lane: Lane, decision: DeadByRejection, at_ms: int, *, cancel_resolve
 
 
 def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: bool) -> Folded:
-    """Put a failed request's operation back at the head, behind the letters that returned meanwhile."""
-    returning = tuple(r.letter.op for r in lane.returning)
+    """Put a failed request's operation back at the head, behind the letters that returned meanwhile.
+
+    Where the request may have been applied, an older letter would be sent behind it: that one stays where it is.
+    """
+    letters, returning, merged = lane.letters, tuple(r.letter.op for r in lane.returning), 0
+    if not certain:
+        letters, returning, merged = _overtake(lane, op)
     before = tuple(x for x in returning if _passed(x, op))
     head = (*before, op, *(x for x in returning if x not in before))
     lane = replace(
@@ -141,10 +156,12 @@ def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: b
         remote=lane.remote if certain else Remote.UNKNOWN,
         flying=None,
         returning=(),
+        letters=letters,
         trial=False,
         settled_ms=at_ms,
     )
-    return _at_head(lane, head, cancel_resolved=cancel_resolved)
+    folded = _at_head(lane, head, cancel_resolved=cancel_resolved)
+    return Folded(folded.lane, folded.coalesced + merged, folded.cancelled)
 
 
 def _at_head(lane: Lane, head: tuple[Op, ...], *, cancel_resolved: bool) -> Folded:

@@ -5,11 +5,12 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from mcp_ilert.errors import StartError
+from mcp_ilert.spool.damage import make_folder
 
 
 def lock_path(path: Path) -> Path:
@@ -25,7 +26,7 @@ def own(path: Path) -> Iterator[None]:
     Raises StartError naming the holder where another process has it, or where the folder cannot be written.
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise StartError(
@@ -47,12 +48,10 @@ def _lock(descriptor: int, path: Path) -> None:
             f"spool.path: {path} is in use by {_holder(descriptor)}: stop that one, or give this one another spool.path"
         ) from error
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    os.ftruncate(descriptor, 0)
-    os.pwrite(
-        descriptor,
-        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode(),
-        0,
-    )
+    told = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
+    with suppress(OSError):  # what counts is the lock; a full disk need not stop a start
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, told, 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -1,6 +1,5 @@
 """The spool that the bridge uses: the port of port.py over a writer, and how it is opened and closed."""
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -28,7 +27,7 @@ from mcp_ilert.spool.port import (
     Want,
     put,
 )
-from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
+from mcp_ilert.spool.store import MemoryStore, Store, open_store
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
 
@@ -41,6 +40,7 @@ class Runner(Protocol):
     """Runs jobs, here or on a thread."""
 
     def submit(self, job: Job) -> None: ...
+    def left(self) -> Sequence[Job]: ...
     def stop(self) -> None: ...
 
 
@@ -70,12 +70,19 @@ class WrittenSpool:
             self._fatal = news.fatal
             self._closing = True
             self.failed.set()
+            self._refuse_queued()
         for job in news.jobs:
             job.over(job)
         if news.jobs and self._observe is not None:
             self._observe(news.commit_seconds)
         if news.touched:
             self._wake(news.touched)
+
+    def _refuse_queued(self) -> None:
+        """Nobody runs them any more, and somebody waits."""
+        for job in self._runner.left() if self._runner is not None else ():
+            job.refuse(UnavailableError("the spool's disk fails"))
+            job.over(job)
 
     def close(self) -> None:
         """Take nothing more; finish what is queued."""
@@ -180,8 +187,7 @@ async def open_spool(
     `inline` works without a thread, for virtual time.
     """
     with own(path):
-        store = SqliteStore(path, rules, now_ms)
-        os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open in store.py
+        store = open_store(path, rules, now_ms)
         try:
             async with _running(store, path, wake, now_ms, inline=inline, observe=observe_commit) as spool:
                 yield spool
@@ -206,8 +212,6 @@ async def _running(
     inline: bool,
     observe: CommitObserver | None,
 ) -> AsyncIterator[WrittenSpool]:
-    while _recover(store, now_ms()):
-        pass
     spool = WrittenSpool(store, path, wake, observe)
     writer = Writer(store, now_ms)
     spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
@@ -218,17 +222,6 @@ async def _running(
             nursery.cancel_scope.cancel()
     finally:
         spool.close()
-
-
-def _recover(store: Store, now_ms: int) -> bool:
-    more = False
-
-    def work(engine: Engine) -> None:
-        nonlocal more
-        more = engine.recover(now_ms)
-
-    store.transact(work)
-    return more
 
 
 async def _watch(spool: WrittenSpool) -> None:

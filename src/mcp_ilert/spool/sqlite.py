@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -29,6 +30,8 @@ SQLiteValue = None | int | float | str | bytes
 ENCODE = msgspec.msgpack.Encoder().encode
 APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
+CHECKPOINT_PAGES = 2_000
+"""The log is written through to the file when it has so many pages."""
 PARTS = 16
 PART = (1 << 64) // PARTS
 """Hashes in each of the parts in which they leave the table of new lanes."""
@@ -72,10 +75,12 @@ def migrations() -> Sequence[str]:
 def connect(path: Path | str) -> apsw.Connection:
     """Open (or make) a spool file with the pragmas that the promises need, migrated to this version.
 
+    Closing it leaves the log as it is until `trust` is called: that of a damaged file would be deleted.
     Raises SpoolError where the file is from a newer version, apsw.Error where it is damaged or unusable.
     """
     connection = apsw.Connection(str(path))
     try:
+        distrust(connection)
         connection.set_busy_timeout(5_000)
         for pragma in (
             "journal_mode = WAL",
@@ -83,17 +88,38 @@ def connect(path: Path | str) -> apsw.Connection:
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
             f"cache_size = -{CACHE_KIB}",
-            "wal_autocheckpoint = 2000",
             "journal_size_limit = 67108864",
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
+        connection.set_wal_hook(_checkpoint)
         migrate(connection, path)
         connection.execute((files(__package__) / "connection.sql").read_text("utf-8"))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def trust(connection: apsw.Connection) -> None:
+    """The file is sound: closing it may write the log through and delete it."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def distrust(connection: apsw.Connection) -> None:
+    """The file may be damaged: closing it leaves the log as it is."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+
+
+def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:
+    """Write the log through; unlike SQLite's own hook this one tells of a disk that fails meanwhile.
+
+    The transaction is committed all the same. A full disk, or a reader in the way, only delays it.
+    """
+    if pages >= CHECKPOINT_PAGES:
+        with suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):
+            connection.wal_checkpoint(name)
+    return apsw.SQLITE_OK
 
 
 def migrate(connection: apsw.Connection, path: Path | str) -> None:
@@ -110,6 +136,22 @@ def migrate(connection: apsw.Connection, path: Path | str) -> None:
             connection.execute(script)
             connection.execute(f"PRAGMA user_version = {version}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def lane_of(body: SQLiteValue) -> Lane:
+    """A stored lane. Raises CorruptError where it is none."""
+    try:
+        return LANE.decode(body)  # type: ignore[arg-type]
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
+
+
+def lanes_of(number: int, bodies: bytes) -> list[Lane]:
+    """So many stored lanes, one behind the other. Raises CorruptError where they are not."""
+    try:
+        return LANES.decode(_array(number, bodies))
+    except (msgspec.DecodeError, TypeError) as error:
+        raise apsw.CorruptError(f"a lane cannot be read: {error}") from error
 
 
 class SqliteShelf:
@@ -204,7 +246,7 @@ class SqliteShelf:
         found: dict[str, list[Row]] = {}
         row = self.connection.execute(self._sql["find"], (hashes,)).get
         ids, targets = NUMBERS.decode(row[0]), NUMBERS.decode(row[1])
-        lanes = LANES.decode(_array(len(ids), row[2] or b""))
+        lanes = lanes_of(len(ids), row[2] or b"")
         wanted = frozenset(keys)
         for lane_id, target, lane in zip(ids, targets, lanes, strict=True):
             key = lane.key.lower()
@@ -214,7 +256,7 @@ class SqliteShelf:
 
     def get(self, lane_id: int) -> Row | None:
         for number, target, body in self.connection.execute(self._sql["get"], (lane_id,)):
-            return Row(number, target, LANE.decode(body))
+            return Row(number, target, lane_of(body))
         return None
 
     def add(self, lanes: Sequence[tuple[int, Lane, Placement]]) -> None:
@@ -329,6 +371,11 @@ class SqliteShelf:
 
     def history(self, key: str, before: int, limit: int) -> Sequence[tuple[int, int, bytes]]:
         return list(self.connection.execute(self._sql["history"], (self._hash(key), before, limit)))
+
+    def read_all(self) -> None:
+        """Read every lane. Raises CorruptError at the first that is none."""
+        for _, _, _, body in self.connection.execute(self._sql["all_lanes"], (0, -1)):
+            lane_of(body)
 
     def assume_unknown_until(self) -> int:
         return self._unknown_until

@@ -2,22 +2,40 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import apsw
+import msgspec
 import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
-from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.damage import (
+    bring_down,
+    keep_log,
+    lost_its_file,
+    mark,
+    mark_of,
+    set_aside,
+    unmark,
+    unread_commits,
+)
+from mcp_ilert.spool.engine import Engine, LostError
 from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
-from mcp_ilert.spool.sqlite import SqliteShelf, connect
+from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
 from mcp_ilert.spool.tail import Batch
 
 log = structlog.get_logger()
+
+DISK = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
+DOUBT = (apsw.CorruptError, apsw.NotADBError, LostError)
+DAMAGE = (*DOUBT, apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, apsw.FormatError)
+DAMAGE_AT_LOADING = (*DAMAGE, msgspec.DecodeError, ValueError, TypeError, LookupError)
+"""What a spool may raise that is read for the first time; later these would be our own mistakes."""
 
 
 class FullError(Exception):
@@ -26,6 +44,10 @@ class FullError(Exception):
 
 class FailedError(Exception):
     """The disk failed; whether the transaction was kept is not known until the file is reopened."""
+
+
+class DamagedError(StartError):
+    """The file is damaged, and marked: the next opening sets it aside."""
 
 
 class Store(Protocol):
@@ -55,6 +77,7 @@ class MemoryStore:
     def transact(self, work: Callable[[Engine], object]) -> None:
         work(self.engine)
         self.engine.save()
+        self.engine.committed()
 
     def append(self, batch: Batch) -> None:
         self.engine.append(batch)
@@ -75,54 +98,72 @@ class SqliteStore:
     def __init__(self, path: Path, rules: Rules, now_ms: NowMs) -> None:
         self._path = path
         self._now_ms = now_ms
-        self._rules = rules
-        self._connection, self.engine = self._open()
+        self._doubtful = False
+        """The last failure was that something stored makes no sense."""
+        self._doubts = 0
+        with _start_errors(path):
+            self._connection, self.engine = self._open(rules)
 
-    def _open(self) -> tuple[apsw.Connection, Engine]:
-        marker = damage_marker(self._path)
-        if marker.exists():
-            self._set_aside("it failed its check while running")
-            marker.unlink()
-        try:
-            return self._open_file()
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            self._set_aside(str(error))
-        connection, engine = self._open_file()
-        until = self._now_ms() + self._rules.remember_open_ms
-        with connection:
-            SqliteShelf(connection).set_assume_unknown(until)
-        engine.shelf = SqliteShelf(connection)
-        return connection, engine
-
-    def _open_file(self) -> tuple[apsw.Connection, Engine]:
-        try:
-            created = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
-            os.close(created)
-            connection = connect(self._path)
-        except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-            raise StartError(
-                f"spool.path: {self._path} cannot be written ({error}): give the process's user the right to "
-                "write the file and its folder, or set another spool.path"
-            ) from error
-        try:
-            return connection, Engine(SqliteShelf(connection), self._rules)
-        except BaseException:
-            connection.close()
-            raise
-
-    def _set_aside(self, why: str) -> None:
-        stamp = self._now_ms()
-        for suffix in ("", "-wal", "-shm"):
-            file = self._path.with_name(self._path.name + suffix)
-            if file.exists():
-                file.rename(file.with_name(f"{self._path.name}.damaged-{stamp}{suffix}"))
+    def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
+        why = "it failed its check while running, or setting it aside was cut off"
+        if not mark_of(self._path).exists():
+            try:
+                if not lost_its_file(self._path):
+                    return self._open_file(rules, unknown_until=self._emptied(rules))
+                why = "there is a log without the file that it belongs to"
+            except DAMAGE_AT_LOADING as error:
+                why = repr(error)
+            mark(self._path)
+        kept_as = set_aside(self._path, self._now_ms())
         log.error(
             "spool set aside",
             path=str(self._path),
-            kept_as=f"{self._path.name}.damaged-{stamp}",
+            kept_as=kept_as,
             why=why,
             what_to_do="the bridge goes on with a new spool; keep the old file to recover events from it",
         )
+        opened = self._open_file(rules, unknown_until=self._now_ms() + rules.remember_open_ms)
+        unmark(self._path)
+        return opened
+
+    def _emptied(self, rules: Rules) -> int:
+        """An empty file is a start that was cut off, or a spool that was emptied: what it knew is not known."""
+        if not self._path.exists() or self._path.stat().st_size:
+            return 0
+        log.warning("the spool's file is empty; keys count as unknown", path=str(self._path))
+        return self._now_ms() + rules.remember_open_ms
+
+    def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
+        """Keep a log that cannot be read to its end, before it is written over; until when keys then are unknown."""
+        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        commits = unread_commits(self._path, max(0, frames))
+        if not commits:
+            return 0
+        log.error(
+            "the end of the spool's log cannot be read",
+            path=str(self._path),
+            commits=commits,
+            kept_as=keep_log(self._path, self._now_ms()),
+            what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
+        )
+        return self._now_ms() + rules.remember_open_ms if commits > 1 else 0
+
+    def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        bring_down(self._path)
+        connection = connect(self._path)
+        try:
+            unknown_until = max(unknown_until, self._log_unread(connection, rules))
+            shelf = SqliteShelf(connection)
+            if unknown_until:
+                with connection:
+                    shelf.set_assume_unknown(unknown_until)
+            engine = Engine(shelf, rules)
+            trust(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection, engine
 
     def transact(self, work: Callable[[Engine], object]) -> None:
         with self._translated():
@@ -130,6 +171,7 @@ class SqliteStore:
             work(self.engine)
             self.engine.save()
             self._connection.execute("COMMIT")
+            self.engine.committed()
 
     def append(self, batch: Batch) -> None:
         with self._translated():
@@ -143,13 +185,8 @@ class SqliteStore:
         except apsw.FullError as error:
             self._undo()
             raise FullError(str(error)) from error
-        except (
-            apsw.IOError,
-            apsw.CorruptError,
-            apsw.NotADBError,
-            apsw.CantOpenError,
-            apsw.ReadOnlyError,
-        ) as error:
+        except (*DISK, *DOUBT) as error:
+            self._doubtful = isinstance(error, DOUBT)
             raise FailedError(str(error)) from error
         except BaseException:
             self._undo()
@@ -164,34 +201,119 @@ class SqliteStore:
             raise FailedError(str(error)) from error
 
     def reopen(self) -> None:
-        """Open the file anew; what the log holds is written through to the file, synced, and checked."""
+        """Open the file anew; it is checked, and what the log holds is written through to it and synced.
+
+        What failed may have been kept all the same: lanes that it leased, and that nobody got, become unknown.
+        """
+        before = self.engine
         try:
+            distrust(self._connection)  # what is damaged is kept as it was found
             self._connection.close(force=True)
+            bring_down(self._path)
             self._connection = connect(self._path)
+            self._check()
+            self.engine = Engine(SqliteShelf(self._connection), before.rules)
+            self.engine.resume(before.flying, before.touched)
+            self.recover()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-            verdict = self._connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != ("ok",):
-                damage_marker(self._path).touch()
-                raise StartError(
-                    f"spool.path: {self._path} is damaged ({verdict}): start again; it will be set aside"
-                )
-            rules = self.engine.rules
-            self.engine = Engine(SqliteShelf(self._connection), rules)
-        except (apsw.Error, OSError, SpoolError) as error:
-            if isinstance(error, (apsw.CorruptError, apsw.NotADBError)):
-                damage_marker(self._path).touch()
+            trust(self._connection)
+        except (*DAMAGE_AT_LOADING, apsw.Error, OSError, SpoolError, FullError, FailedError) as error:
+            if isinstance(error, DAMAGE_AT_LOADING):
+                self._give_up(error)
             raise StartError(
                 f"spool.path: {self._path} failed twice in a row ({error}): check the disk, then start again"
             ) from error
+        log.warning("spool reopened after a fault of the disk", path=str(self._path))
+
+    def recover(self) -> None:
+        """Make the lanes unknown that are found leased and that nobody has."""
+        more = [True]
+        while more[-1]:
+            self.transact(lambda engine: more.append(engine.recover(self._now_ms())))
+
+    def _check(self) -> None:
+        """Raise one of DAMAGE where the file is not sound; where something made no sense, look at everything."""
+        (verdict,) = self._connection.execute("PRAGMA quick_check(1)").fetchone() or ("no answer",)
+        if verdict == "ok" and self._doubtful:
+            (verdict,) = self._connection.execute("PRAGMA integrity_check(1)").fetchone() or ("no answer",)
+            SqliteShelf(self._connection).read_all()
+            self._doubts += 1
+            if self._doubts > 1:  # a check that finds nothing helps nobody twice
+                raise apsw.CorruptError("what is stored made no sense again")
+        self._doubtful = False
+        if verdict != "ok":
+            raise apsw.CorruptError(str(verdict))
+
+    def _give_up(self, error: Exception) -> NoReturn:
+        with suppress(OSError):
+            mark(self._path)
+        raise DamagedError(
+            f"spool.path: {self._path} is damaged ({error}): start again; it will be set aside"
+        ) from error
 
     def free_bytes(self) -> int:
-        stat = os.statvfs(self._path.parent)
-        return stat.f_bavail * stat.f_frsize
+        enough = self.engine.rules.min_free_bytes
+        room = free_bytes(self._path, enough)
+        if room < enough:  # what deliveries have freed may stand in the log alone
+            with suppress(apsw.Error):
+                self._connection.wal_checkpoint()
+            room = free_bytes(self._path, enough)
+        return room
 
     def close(self) -> None:
-        self._connection.close()
+        with suppress(apsw.Error):  # what the file did not get is in the log
+            self._connection.close()
 
 
-def damage_marker(path: Path) -> Path:
-    """The file beside a spool that says: set it aside at the next start."""
-    return path.with_name(path.name + ".damaged")
+def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
+    """Open the spool for a start: what was leased is unknown, and what is found damaged now is set aside now.
+
+    Raises StartError, and SpoolError where the file is of a newer version.
+    """
+    store = SqliteStore(path, rules, now_ms)
+    try:
+        _start(store, path)
+    except DamagedError:
+        store.close()
+        return SqliteStore(path, rules, now_ms)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _start(store: SqliteStore, path: Path) -> None:
+    with _start_errors(path):
+        os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
+    try:
+        store.recover()
+    except FailedError:
+        store.reopen()  # which recovers
+    except FullError as error:
+        raise StartError(
+            f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
+        ) from error
+
+
+@contextmanager
+def _start_errors(path: Path) -> Iterator[None]:
+    """What may be wrong with a disk at a start, as a line that says what to do."""
+    try:
+        yield
+    except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
+        raise StartError(
+            f"spool.path: {path} cannot be written ({error}): give the process's user the right to "
+            "write the file and its folder, or set another spool.path"
+        ) from error
+    except apsw.FullError as error:
+        raise StartError(
+            f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
+        ) from error
+    except apsw.BusyError as error:
+        raise StartError(
+            f"spool.path: {path} is held by another program ({error}): end it, then start again"
+        ) from error
+    except apsw.Error as error:
+        raise StartError(
+            f"spool.path: {path} cannot be opened ({error}): check the disk, then start again"
+        ) from error

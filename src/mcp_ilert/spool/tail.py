@@ -40,6 +40,8 @@ class Slice:
         self.bytes = 0
         self.since = time.monotonic()
         self._rows: list[tuple[int, Sequence[Entry]]] = []
+        self._taken: dict[str, int] = {}
+        """By key: up to this row its entries are in the slice no more."""
 
     def full(self) -> bool:
         """Whether the next row begins another slice."""
@@ -57,8 +59,14 @@ class Slice:
         """The entries of these keys, which are in it no more; and how many of them each row has: (seq, events)."""
         taken = {key: self.by_key.pop(key) for key in keys}
         self.events -= sum(map(len, taken.values()))
-        counts = ((seq, sum(e.key.lower() in taken for e in entries)) for seq, entries in self._rows)
-        return taken, [(seq, events) for seq, events in counts if events]
+        rows = [(seq, events) for seq, entries in self._rows if (events := self._count(seq, entries, taken))]
+        self._taken.update(dict.fromkeys(keys, self.seq))
+        return taken, rows
+
+    def _count(self, seq: int, entries: Sequence[Entry], keys: Collection[str]) -> int:
+        """How many of a row's entries are of these keys and have not been taken."""
+        own = (entry.key.lower() for entry in entries)
+        return sum(key in keys and seq > self._taken.get(key, 0) for key in own)
 
 
 class Tail:

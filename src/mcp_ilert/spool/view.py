@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,7 @@ from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
 
 PAGE = 2_000
 MEMBERS_SHOWN = 100
+BESIDE = ("-journal", "-wal", "-shm")
 NEWEST = (1 << 63) - 1
 
 
@@ -261,15 +263,31 @@ class SpoolView:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
             copy = apsw.Connection(str(path))
             try:
-                with copy.backup("main", self._connection, "main") as backup:
+                backup = copy.backup("main", self._connection, "main")
+                try:
                     backup.step(-1)
+                finally:
+                    backup.finish()
                 copy.execute("PRAGMA journal_mode = DELETE")
             finally:
                 copy.close()
+            if left := [part for part in BESIDE if _beside(path, part).exists()]:
+                raise OSError(f"{path.name}{left[0]} could not be removed")  # noqa: TRY301 - told as the others
         except FileExistsError as error:
             raise SpoolError(f"backup: {path} exists already: give the path of a new file") from error
         except (OSError, apsw.Error) as error:
+            _remove(path)  # half a copy is none
             raise SpoolError(f"backup: {path} cannot be written ({error})") from error
+
+
+def _remove(path: Path) -> None:
+    for part in (*BESIDE, ""):
+        with suppress(OSError):
+            _beside(path, part).unlink()
+
+
+def _beside(path: Path, part: str) -> Path:
+    return path.with_name(path.name + part)
 
 
 def _ops(lane: Lane) -> tuple[Op, ...]:

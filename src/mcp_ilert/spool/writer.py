@@ -38,6 +38,8 @@ SWITCH_SECONDS = 0.0005
 """So long a thread that computes keeps the interpreter's lock from the writer; with Python's 5 ms, beside one that
 always does, batches of 64 were committed at less than half the rate (benchmarks/bench_spool.py, "lock wanted")."""
 PRUNE_EVERY_MS = 10_000
+REST_SECONDS = 1.0
+"""After a fault, until what is in the inbox is tried again by itself."""
 
 
 class Job:
@@ -94,27 +96,47 @@ class Writer:
         self._store = store
         self._now_ms = now_ms
         self._pruned_ms = now_ms()
+        self._held: list[Job] = []
+        self.stalled = False
+        """The last transaction failed: what is to be folded waits a while."""
 
     @property
     def busy(self) -> bool:
-        """Whether the inbox holds something to be folded, or a digest has members to give back."""
-        return bool(self._store.engine.tail) or self._store.engine.digests.busy
+        """Whether the inbox holds something to be folded, or a digest has members to give back, or jobs are held."""
+        return bool(self._store.engine.tail) or self._store.engine.digests.busy or self.holds
+
+    @property
+    def holds(self) -> bool:
+        """Whether jobs are held, so that the next call is due at once."""
+        return bool(self._held)
 
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
-        Folding goes before accepting where too much waits, and takes turns with it where much does; leases and
-        settlements wait for neither.
+        Where too much waits, folding goes before accepting, whose jobs are held for the next call; where much does,
+        they take turns. Leases and settlements wait for neither.
         """
-        works = [job for job in jobs if job.work is not None]
-        if works and len(works) < len(jobs) and self._lags(1):
-            yield self._batch(works)
-            jobs = [job for job in jobs if job.work is None]
-        while jobs and self._lags(1) and not works:
+        jobs, self._held = [*self._held, *jobs], []
+        if jobs and self._lags(1):
+            works = [job for job in jobs if job.work is not None]
+            self._held = [job for job in jobs if job.work is None]
+            if works:
+                yield self._batch(works)
+            waited = self._store.engine.tail.events
             yield self._batch([])
+            if self._store.engine.tail.events >= waited:  # it cannot be folded, so nothing more is taken
+                yield self._refused()
+            return
         yield self._batch(jobs)
         if jobs and (self._lags(2) or self._store.engine.tail.age > FOLD_AFTER):
             yield self._batch([])
+
+    def _refused(self) -> News:
+        """Refuse what is held."""
+        jobs, self._held = self._held, []
+        for job in jobs:
+            job.refuse(UnavailableError("the spool's disk takes nothing more"))
+        return News(jobs, self._store.engine.counts(), frozenset(), 0.0)
 
     def _lags(self, parts: int) -> bool:
         """Whether more waits to be folded than the bound, or than one of so many parts of it."""
@@ -126,8 +148,9 @@ class Writer:
         fatal: StartError | None = None
         try:
             self._run(jobs)
-        except StartError as error:
-            fatal = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
+            fatal = error if isinstance(error, StartError) else StartError(f"spool.path: {error!r}")
+            jobs = [*jobs, *self._held]
             for job in jobs:
                 if job.error is None:
                     job.refuse(UnavailableError("the spool's disk fails"))
@@ -139,8 +162,8 @@ class Writer:
     def _run(self, jobs: list[Job]) -> None:
         scarce = self._scarce()
         self._store.engine.history.muted = scarce
-        self._admit(jobs, scarce=scarce)
         try:
+            self._admit(jobs, scarce=scarce)
             self._transact(jobs)
         except FullError:
             self._refuse(jobs, "the spool's disk is full")
@@ -157,6 +180,7 @@ class Writer:
         They are then written without their history: it would take of that room.
         """
         self._store.engine.history.muted = True
+        self.stalled = True
         for job in jobs:
             if job.work is None:
                 job.refuse(UnavailableError(why))
@@ -194,6 +218,7 @@ class Writer:
         direct = batch.events <= DIRECT_FOLD and not engine.tail
         if batch.events and not (works or direct or batch.critical or engine.digests.busy):
             self._store.append(batch)
+            self.stalled = False
             return
         results: list[tuple[Job, object]] = []
 
@@ -207,6 +232,7 @@ class Writer:
             self._prune(engine, now_ms)
 
         self._store.transact(work)
+        self.stalled = False
         for job, result in results:
             job.result = result
 
@@ -265,9 +291,13 @@ class InlineRunner:
         """Run the job, and fold what it left."""
         for news in self._writer.run([job]):
             self._tell(news)
-        while self._writer.busy:
+        while self._writer.busy and not self._writer.stalled:
             for news in self._writer.run([]):
                 self._tell(news)
+
+    def left(self) -> Sequence[Job]:
+        """Each is run at once."""
+        return ()
 
     def stop(self) -> None:
         """Nothing runs."""
@@ -290,6 +320,11 @@ class ThreadRunner:
         """Queue the job for the next transaction."""
         self._jobs.put(job)
 
+    def left(self) -> Sequence[Job]:
+        """What nobody will run, after a fatal fault."""
+        jobs = (self._jobs.get_nowait() for _ in range(self._jobs.qsize()))
+        return [job for job in jobs if job is not None]
+
     def stop(self) -> None:
         """Finish what is queued and end the thread; blocks for a commit or two."""
         self._jobs.put(None)
@@ -298,8 +333,10 @@ class ThreadRunner:
 
     def _loop(self) -> None:
         going = True
-        while going:
-            jobs, going = self._take()
+        while going or self._writer.holds:
+            jobs: list[Job] = []
+            if going:
+                jobs, going = self._take()
             for news in self._writer.run(jobs):
                 self._trio.run_sync_soon(self._tell, news)
                 if news.fatal is not None:
@@ -309,8 +346,10 @@ class ThreadRunner:
         """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
         events = 0
+        idle = REST_SECONDS if self._writer.stalled else FOLD_IDLE
         try:
-            job = self._jobs.get(timeout=FOLD_IDLE if self._writer.busy else None)
+            wait = 0.0 if self._writer.holds else idle
+            job = self._jobs.get(timeout=wait if self._writer.busy else None)
             while job is not None:
                 jobs.append(job)
                 events += sum(map(len, job.puts))
