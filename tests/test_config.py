@@ -373,6 +373,13 @@ def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     assert config.warnings(loaded(quiet)) == []
 
 
+def test_client_certificates_count_as_authentication() -> None:
+    tls = f"tls: {{cert_file: {__file__}, key_file: {__file__}, client_ca_file: {__file__}}}\n"
+    settings = loaded(KEY + tls + "auth: {required: true}")
+    assert config.warnings(settings) == []
+    assert Path(__file__) in config.watched_files(settings)
+
+
 @pytest.mark.parametrize(
     ("environ", "expected"),
     [

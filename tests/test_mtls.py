@@ -7,6 +7,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from bridge import event as sample
@@ -187,6 +188,31 @@ async def test_who_came_without_a_certificate_goes_once_one_is_asked_for(world, 
         bridge.server.use_tls(None)
         assert await http(bridge, None) == 202
         assert await http(bridge, None) == 202
+
+
+@pytest.mark.parametrize("carry", ["reactor", "stream"])
+async def test_who_is_being_handed_over_during_the_reload_does_not_slip_through(world, carry):
+    """What follows a request that waits for the disk is the app's; by then a certificate is asked for."""
+    async with (
+        open_bridge(carry=carry) as bridge,
+        await trio.open_tcp_stream("127.0.0.1", bridge.port) as stream,
+    ):
+        gate = bridge.spool.shut()
+        head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        await stream.send_all(head % len(BODY) + BODY + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        bridge.server.use_tls(world.server(), world.clients())
+        bridge.guard.use([], mutual=True)
+        gate.set()
+        answers = b""
+        with trio.fail_after(20):
+            try:
+                while more := await stream.receive_some(65_536):
+                    answers += more
+            except trio.BrokenResourceError:
+                pass
+        assert answers.startswith(b"HTTP/1.1 202")
+        assert answers.count(b"HTTP/1.1") == 1
 
 
 async def test_a_new_list_ends_what_the_old_one_let_in_and_a_new_certificate_of_ours_does_not(world):

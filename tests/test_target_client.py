@@ -236,9 +236,10 @@ async def test_no_proxy_is_honoured(monkeypatch, exempt):
 def test_a_proxy_that_cannot_be_used_is_a_line_without_its_password(monkeypatch, url):
     monkeypatch.setenv("HTTPS_PROXY", url)
     with pytest.raises(StartError, match=r"HTTPS_PROXY.*expected http://") as caught:
-        check_proxies()
+        check_proxies("https://ilert.example")
     assert PASSWORD not in str(caught.value)
     assert caught.value.__cause__ is None
+    check_proxies("http://127.0.0.1:9")  # no proxy is asked for this machine
 
 
 async def test_the_guard_is_on_every_way_out(monkeypatch):

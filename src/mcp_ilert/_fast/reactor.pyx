@@ -123,7 +123,7 @@ cdef class Reactor:
     cdef public bint full  # too much waits for the spool
     cdef public Py_ssize_t most_held
     cdef public double head, body, keep_alive, send_for, linger
-    cdef public double grace, rate  # after so many seconds a body comes at so many bytes a second, or not at all
+    cdef public double grace, rate  # after so many seconds a body must have come at so many bytes a second
     cdef readonly Py_ssize_t held  # bytes of requests that are not complete
     cdef readonly list handed
     cdef object owner, wheel

@@ -82,7 +82,7 @@ class Connection:
                 self._protocol = self._speak(Http2, tasks) if http2 else self._speak(Http1, tasks)
                 await self._protocol.initiate()
                 self._rest()
-                self._closing = self._shared.context.terminated.is_set()
+                self._closing = self._leaving or self._shared.context.terminated.is_set()
                 await self._read(tasks)
                 await self._protocol.handle(Closed())
             await self._close()

@@ -215,24 +215,24 @@ class Server:
             if self._tls is None
             else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
         )
+        clients = self._clients
         try:
-            if await self._secured(wrapped):
-                await self._carry(wrapped, begin)
+            if await self._secured(wrapped, clients):
+                await self._carry(wrapped, begin, clients)
         except Exception as error:  # noqa: BLE001 - a connection's fault is its own
             tell_failed(error)
         finally:
             self._places.leave(address)
 
-    async def _secured(self, stream: Stream) -> bool:
+    async def _secured(self, stream: Stream, clients: Clients | None) -> bool:
         """Whether the client may come in: its handshake has ended in time, and its certificate is one that may."""
         if not isinstance(stream, trio.SSLStream):
             return True
-        clients, deadlines = self._clients, self._shared.deadlines
-        admitted = False
+        deadlines, admitted = self._shared.deadlines, False
         try:
             with trio.move_on_after(min(deadlines.handshake, deadlines.head)):
                 await stream.do_handshake()
-                admitted = clients == self._clients and (clients is None or _admits(clients, stream))
+                admitted = self._may_stay(clients) and (clients is None or _admits(clients, stream))
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone, or it speaks no TLS
         finally:
@@ -240,12 +240,16 @@ class Server:
                 await trio.aclose_forcefully(stream)
         return admitted
 
-    async def _carry(self, stream: Stream, begin: Begin | None) -> None:
+    def _may_stay(self, clients: Clients | None) -> bool:
+        """Whether who came in by this rule is let in still."""
+        return self._clients is None or clients == self._clients
+
+    async def _carry(self, stream: Stream, begin: Begin | None, clients: Clients | None) -> None:
         unread: bytes | None = b""
         if begin is not None:
             unread = await self._carry_session(stream, begin)
         if unread is not None:
-            await self._carry_on(stream, unread)
+            await self._carry_on(stream, unread, clients)
 
     async def _carry_session(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve by a session; gives what is left for Hypercorn, None at the connection's end."""
@@ -259,7 +263,10 @@ class Server:
                 await trio.aclose_forcefully(stream)
         return unread
 
-    async def _carry_on(self, stream: Stream, unread: bytes) -> None:
+    async def _carry_on(self, stream: Stream, unread: bytes, clients: Clients | None) -> None:
+        if not self._may_stay(clients):  # it changed while what came before was answered
+            await trio.aclose_forcefully(stream)
+            return
         connection = Connection(self._shared, stream, unread)
         self._connections.add(connection)
         try:
@@ -274,7 +281,7 @@ class Server:
 
     async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str) -> None:
         try:
-            await self._carry_on(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), unread)
+            await self._carry_on(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), unread, None)
         except Exception as error:  # noqa: BLE001 - as above
             tell_failed(error)
         finally:

@@ -45,7 +45,7 @@ async def open_service(
     attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
     the body and is raised from here.
     """
-    check_proxies()
+    check_proxies(settings.ilert.api_url)
     path = config.spool_path(settings, environ)
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
     observe = metrics.commit_seconds.observe

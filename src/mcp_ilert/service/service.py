@@ -29,6 +29,7 @@ from mcp_ilert.service.parts import (
 from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
+from mcp_ilert.targets.client import check_proxies
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
 
@@ -148,6 +149,7 @@ class Service:
         """Take the configuration as it is now; where anything is wrong with it, nothing changes."""
         try:
             loaded = load()
+            check_proxies(loaded.ilert.api_url)
             apply(loaded)
         except ConfigError as error:
             return self._refused(error.problems)

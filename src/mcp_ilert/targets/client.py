@@ -79,9 +79,9 @@ def sync_client(url: str, *, seconds: float, headers: Mapping[str, str] | None =
     return client
 
 
-def check_proxies() -> None:
-    """Raise StartError where the environment names a proxy that cannot be used."""
-    sync_client("https://proxy.invalid", seconds=1).close()
+def check_proxies(url: str) -> None:
+    """Raise StartError where the environment names a proxy for requests to this URL that cannot be used."""
+    sync_client(url, seconds=1).close()
 
 
 def client_tls() -> ssl.SSLContext:

@@ -5,7 +5,8 @@ from typing import Any, Final
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, ResumeTarget
 from mcp_ilert.console.shown import Audited, LanePage, Life, SpoolStats
 from mcp_ilert.problems import CONTENT_TYPE
-from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, NEWEST, ROOT
+from mcp_ilert.spool.view import NEWEST
+from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, ROOT
 
 API_TYPES: Final = [
     SpoolStats,
