@@ -25,6 +25,7 @@ from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.web.app import bridge_app
 from mcp_ilert.web.auth import Guard
+from mcp_ilert.web.webhooks import Webhooks
 from mcp_ilert.wire import Bounds as Sizes
 
 NOW_MS = 1_700_000_000_000
@@ -69,6 +70,7 @@ class Bridge:
         self.notes: list[str] = []
         self.guard = Guard(tokens, mutual=mutual, now=lambda: self.seconds)
         self.intake = Intake(self.spool, Mapper(settings), self.metrics, lambda: NOW_MS, limits)
+        self.webhooks = Webhooks(self.guard, settings)
         self.app: QuartTrio = bridge_app(
             intake=self.intake,
             guard=self.guard,
@@ -77,6 +79,7 @@ class Bridge:
             counts=self.spool.counts,
             version="1.2.3",
             read_timeout_seconds=read_timeout,
+            webhooks=self.webhooks,
         )
         self.events = EventsDoor(self.intake, self.guard, self.metrics)
         self.port = 0

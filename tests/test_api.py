@@ -392,7 +392,8 @@ async def test_the_description_names_every_path_with_its_methods_and_no_other(ap
     described = {(path, method.upper()) for path, item in document("1")["paths"].items() for method in item}
     for path, method in described:
         answer = await api.client.request(method, path)
-        assert answer.status_code not in (404, 405), (path, method)
+        missing = {405} if "{" in path else {404, 405}  # there is no webhook of that very name
+        assert answer.status_code not in missing, (path, method)
     described_paths = {path for path, _ in described}
     assert {path for path in described_paths if path.startswith("/api/")} == {
         f"/api/v1/{name.split('?')[0]}" for name in (*READS, *WRITES)

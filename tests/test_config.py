@@ -203,13 +203,22 @@ MISTAKES = [
     (KEY + "tls: {client_ca_file: /etc/passwd}", "tls.cert_file: missing; expected a file, since tls.client_ca_file is given: it takes TLS to ask clients for certificates"),
     (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_ca_file: missing; expected a file, since tls.client_allowed_sans is given"),
     (KEY + "tls: {client_allowed_sans: [' ']}", 'tls.client_allowed_sans[0]: got " ", expected a text that is not empty'),
-    (KEY + "auth: {webhook_secrets: [whsec_1]}", "auth.webhook_secrets: a list: signing webhooks is not in this version yet; leave it []"),
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 0}]}", "auth.tokens[0].per_second: got 0, expected a number > 0"),
+    (KEY + "auth: {webhook_secrets: [s3cr3t]}", 'auth.webhook_secrets[0]: expected a Standard Webhooks secret: "whsec_" and base64'),
+    (KEY + "auth: {webhook_secrets: [whsec_c2hvcnQ=]}", "auth.webhook_secrets[0]: has 5 bytes, expected at least 16 (24 are usual)"),
     ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
     (KEY + "routes: [{target: incident}]", 'routes[0].target: "incident": opening incidents is not in this version yet; leave it "alert"'),
     (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
     (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
-    (KEY + "webhooks: {x: {}}", "webhooks: a mapping: configuring webhooks is not in this version yet; leave it {}"),
+    (KEY + "webhooks: {x: {}}", "webhooks.x.event: lacks mcp_id and summary; expected an expression for each, or a preset"),
+    (KEY + "webhooks: {x: {preset: zabix}}", 'webhooks.x.preset: got "zabix", expected one of alertmanager, cloudwatch, grafana, icinga, sentry, uptime-kuma, zabbix; did you mean "zabbix"?'),
+    (KEY + "webhooks: {'a/b': {preset: zabbix}}", "webhooks.\"a/b\": as a key, got \"a/b\", expected a name of 1 to 64 letters, digits, '.', '_' and '-', with a letter or digit first"),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'a[', summary: b}}}", 'webhooks.x.event.mcp_id: got "a[", expected a JMESPath expression (Invalid jmespath expression: Incomplete expression)'),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'jion(a, b)', summary: b}}}", 'webhooks.x.event.mcp_id: got "jion(a, b)", expected a function that JMESPath has, not jion(); did you mean "join"?'),
+    (KEY + "webhooks: {x: {event: {mcp_id: 'a[::0]', summary: b}}}", 'webhooks.x.event.mcp_id: got "a[::0]", expected a slice whose step is not 0'),
+    (KEY + "webhooks: {alertmanager: {preset: zabbix}}", "webhooks.alertmanager.preset: expected alertmanager, or none: this is the built-in webhook; give yours another name"),
+    (KEY + "webhooks: {x: {preset: grafana, each: a}}", "webhooks.x.each: given, but the preset grafana has no expressions; leave it out"),
+    (KEY + "webhooks: {x: {preset: zabbix, confirm_sns: true}}", "webhooks.x.confirm_sns: true, but only the preset cloudwatch has subscriptions to confirm"),
     (KEY + "history: {keep_days: 0}", "history.keep_days: got 0, expected a number of days > 0"),
     (KEY + "history: {max_bytes: -1}", "history.max_bytes: got -1, expected a number of bytes ≥ 0"),
     (KEY + "lisen: {}", 'lisen: unknown key; did you mean "listen"?'),
@@ -359,12 +368,15 @@ def test_api_is_added_to_the_url_unless_it_is_there(given: str, base: str) -> No
 def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     settings = loaded(
         "ilert: {webhook_key: k, api_url: 'http://ilert.example'}\n"
-        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}"
+        "listen: {drain_seconds: 5}\nauth: {tokens: [{name: a, token: short}]}\n"
+        "webhooks: {aws: {preset: cloudwatch, confirm_sns: true, hmac_secret: short}}"
     )
     assert [line.split(":")[0] for line in config.warnings(settings)] == [
         "ilert.api_url",
         "delivery.shutdown_grace_seconds",
         "auth.tokens[0].token",
+        "webhooks.aws.hmac_secret",
+        "webhooks.aws.confirm_sns",
     ]
     assert config.warnings(loaded(KEY))[0].startswith(
         "auth.tokens: empty, and listen.address 0.0.0.0 is beyond"

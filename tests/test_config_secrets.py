@@ -31,6 +31,24 @@ def test_a_secret_shows_itself_to_nobody_but_reveal() -> None:
     assert msgspec.json.encode(secret, enc_hook=hide_secrets) == b'"<secret>"'
 
 
+def test_several_secrets_may_stand_in_a_file_one_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "secrets"
+    wanted = ("whsec_" + "a" * 32, "whsec_" + "b" * 32)
+    file.write_text("\n".join(wanted) + "\n\n")
+    text = f"{{ilert: {{webhook_key: k}}, auth: {{webhook_secrets_file: '{file}'}}}}"
+    found = config.loads(text.encode(), ".yaml", {})
+    assert tuple(secret.reveal() for secret in found.auth.webhook_secrets) == wanted
+    assert file in config.watched_files(found)
+    file.write_text(f"{wanted[0]}\nwhsec_{PLANTED}\n")
+    with pytest.raises(ConfigError) as refused:
+        config.loads(text.encode(), ".yaml", {})
+    line = 'auth.webhook_secrets[1]: expected a Standard Webhooks secret: "whsec_" and base64'
+    assert refused.value.problems == [line]
+    both = text.replace("auth: {", f"auth: {{webhook_secrets: [{wanted[0]}], ")
+    with pytest.raises(ConfigError, match=r"given here and in auth\.webhook_secrets_file; keep one"):
+        config.loads(both.encode(), ".yaml", {})
+
+
 def test_a_secret_is_not_taken_for_text() -> None:
     secret = Secret(PLANTED)
     with pytest.raises(TypeError) as caught:

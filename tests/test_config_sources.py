@@ -276,7 +276,7 @@ def test_a_key_in_the_environment_replaces_the_file_of_the_configuration(tmp_pat
         ("MCP_ILERT__LISTEN", "{prot: 1}", 'listen.prot (from MCP_ILERT__LISTEN): unknown key; did you mean "port"?'),
         ("MCP_ILERT__LISTEN__PORT", "[", "MCP_ILERT__LISTEN__PORT: its value is not YAML"),
         ("MCP_ILERT__LISTEN__PORT__X", "1", "MCP_ILERT__LISTEN__PORT__X: names what is inside a value; give the value whole, in MCP_ILERT__LISTEN__PORT"),
-        ("MCP_ILERT__WEBHOOKS", "{x: {}}", "webhooks (from MCP_ILERT__WEBHOOKS): a mapping: configuring webhooks is not in this version yet; leave it {}"),
+        ("MCP_ILERT__WEBHOOKS", "{x: {}}", "webhooks.x.event: lacks mcp_id and summary; expected an expression for each, or a preset"),
         ("MCP_ILERT__LISTEN__PORT", "", "listen.port (from MCP_ILERT__LISTEN__PORT): got null, expected a port number, 0 to 65535"),
     ],
 )  # fmt: skip

@@ -31,7 +31,7 @@ from faulty_disk import Disk, faulty_disk, looking_at
 from lane_model import LaneModel
 from mcp_ilert.errors import StartError, UnavailableError
 from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Delivery, Done, Kind, Settlement
-from mcp_ilert.spool import sqlite
+from mcp_ilert.spool import checkpoints
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.view import LaneView
@@ -354,7 +354,7 @@ def expected(model: LaneModel, *, known: bool) -> tuple[object, ...]:
 @contextmanager
 def log_pages(pages: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite, "CHECKPOINT_PAGES", pages)
+        patch.setattr(checkpoints, "CHECKPOINT_PAGES", pages)
         yield
 
 

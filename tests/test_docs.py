@@ -16,11 +16,12 @@ import pytest
 from mcp_ilert.cli import cli
 from mcp_ilert.config import Settings, load
 from mcp_ilert.decode.native import decode_event
+from mcp_ilert.decode.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 UNIT = ROOT / "deploy/systemd/mcp-ilert.service"
-NESTED_NOT_LISTED = ("routes[].services[]",)  # belongs to a later feature
+NESTED_NOT_LISTED = ("routes[].services[]", "mapping.severity.NAME")  # a later feature; shown by its default
 
 
 def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
@@ -30,16 +31,16 @@ def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
         element, inner, later = unwrap(field.type)
         if inner is not None and element:
             yield path, default_of(field), later
-            if path + "[]" not in NESTED_NOT_LISTED:
-                yield from keys(inner, path + "[].")
+            if path + element not in NESTED_NOT_LISTED:
+                yield from keys(inner, path + element + ".")
         elif inner is not None:
             yield from keys(inner, path + ".")
         else:
             yield path, default_of(field), later
 
 
-def unwrap(annotation: Any) -> tuple[bool, type | None, bool]:
-    """Whether it is a list, the Struct in it if any, and whether it is marked for later."""
+def unwrap(annotation: Any) -> tuple[str, type | None, bool]:
+    """How an element of it is named ("" where it has none), the Struct in it if any, and whether it is for later."""
     later = False
     while hasattr(annotation, "__metadata__"):
         later |= any((meta.extra or {}).get("later") is not None for meta in annotation.__metadata__)
@@ -47,9 +48,12 @@ def unwrap(annotation: Any) -> tuple[bool, type | None, bool]:
     arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is tuple:
         inner = unwrap(arguments[0])[1]
-        return True, inner, later
+        return "[]", inner, later
+    if getattr(annotation, "__origin__", None) is dict:
+        inner = unwrap(arguments[1])[1]
+        return ".NAME", inner, later
     is_struct = isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
-    return False, annotation if is_struct else None, later
+    return "", annotation if is_struct else None, later
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> Any:
@@ -135,7 +139,7 @@ def test_the_quick_start_of_the_readme_is_the_example_file() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", "mcp-ilert.yaml"])
+@pytest.mark.parametrize("name", ["quickstart.yaml", "mcp-ilert.yaml", "webhooks.yaml"])
 def test_the_examples_load(name: str) -> None:
     settings = load(ROOT / "examples" / name, {"ILERT_WEBHOOK_KEY": "il1api-example"})
     assert settings.listen.port == 8080
@@ -157,6 +161,12 @@ def test_the_sample_events_of_the_readme_are_events() -> None:
         ("evt-0002", "firing"),
         ("evt-0002", "resolved"),
     ]
+
+
+def test_the_presets_are_told_of() -> None:
+    table = (ROOT / "docs/webhooks.md").read_text().split("## Presets")[1].split("\n### ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(PRESETS)
+    assert all(f"`{name}`" in rows()["webhooks.NAME.preset"][1] for name in PRESETS)
 
 
 def test_what_the_documents_point_at_exists() -> None:

@@ -19,7 +19,7 @@ import pytest
 from faulty_disk import OPS, Disk, faulty_disk, looking_at
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Again, DeadByRejection, Decision, Delivery, Done, Entry, Kind, Settlement
-from mcp_ilert.spool import sqlite
+from mcp_ilert.spool import checkpoints
 from mcp_ilert.spool.changes import SLICE
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Drop, Replay, Retarget, Rules, Want
@@ -249,7 +249,7 @@ def nth(op: str, n: int, code: int, *, lasting: bool) -> Callable[[str, str], in
 def prepared(loop: Loop, template: Path, folder: Path) -> Iterator[Scene]:
     shutil.copytree(template, folder)
     with faulty_disk(folder) as disk, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite, "CHECKPOINT_PAGES", loop.pages)
+        patch.setattr(checkpoints, "CHECKPOINT_PAGES", loop.pages)
         scene = Scene(folder, disk)
         scene.kept = keys_of(scene.path)
         try:

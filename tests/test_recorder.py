@@ -13,6 +13,7 @@ import trio
 
 from bridge import event, running, spawned, until, write_config
 from mcp_ilert.cli import cli
+from mcp_ilert.decode.converted import event_text
 from mcp_ilert.errors import StartError
 from mcp_ilert.events import Entry, Kind, Severity
 from mcp_ilert.sandbox import SandboxIlert
@@ -40,6 +41,14 @@ def recorded(path):
 
 def test_an_event_is_a_line_with_its_time_and_its_text_as_received():
     assert line(entry(b'{"mcp_id": 1.50}')) == b'{"at":1800000000.042,"event":{"mcp_id": 1.50}}\n'
+
+
+def test_what_a_webhook_became_is_told_apart():
+    text = line(entry(event_text("a", "b", "c", severity="page")))
+    found = json.loads(text)
+    assert found["webhook"] is True
+    assert found["event"]["severity"] == "page"
+    assert "webhook" not in json.loads(line(entry(b'{"severity":"page"}')))
 
 
 def test_an_event_over_several_lines_becomes_one_with_the_same_meaning():

@@ -4,7 +4,10 @@ iLert is played by a server that answers with whatever it was sent, keys and all
 `secrets_in`.
 """
 
+import base64
 import gc
+import hashlib
+import hmac
 import json
 import os
 import signal
@@ -29,6 +32,10 @@ from mcp_ilert.service import open_service
 PLANTED = "s3cr3tplanted"
 PRODUCER, OPERATOR = f"{PLANTED}-producer", f"{PLANTED}-operator"
 
+SIGNING = base64.b64encode(f"{PLANTED}-webhooks-24-bytes".encode()).decode()
+FORMS = (PLANTED.encode(), SIGNING.encode())
+"""In which a secret may show: as it is, or as it is configured."""
+
 
 def secrets_in(folder: Path) -> dict[str, Any]:
     """Sections of a configuration with a secret at each place that may have one; the files hold theirs."""
@@ -45,7 +52,14 @@ def secrets_in(folder: Path) -> dict[str, Any]:
                 {"name": "probes", "token": PRODUCER, "sources": ["probe-*"], "per_second": 1000},
                 {"name": "boss", "token": OPERATOR, "role": "operator"},
                 {"name": "filed", "token_file": file("token-file")},
-            ]
+            ],
+            "webhook_secrets": [f"whsec_{SIGNING}"],
+        },
+        "webhooks": {
+            "forge": {
+                "event": {"mcp_id": "id", "source": "'probe-forge'", "summary": "text"},
+                "hmac_secret": f"{PLANTED}-hmac",
+            }
         },
         "ilert": {"api_key": f"{PLANTED}-account", "webhook_key": f"{PLANTED}-default"},
         "routes": [
@@ -153,6 +167,13 @@ async def said_by(bridge: Any) -> list[str]:
             kind = {"Content-Type": "application/json"}
             await ask("POST", f"{bridge.url}/events", content=body, headers=bearer(PRODUCER) | kind)
         await tcp(bridge, said)
+        notice = json.dumps({"id": "forged", "text": "a notice"}).encode()
+        for key in (f"{PLANTED}-hmac", "wrong"):
+            signature = hmac.new(key.encode(), notice, hashlib.sha256).hexdigest()
+            headers = {"Content-Type": "application/json", "X-Hub-Signature-256": f"sha256={signature}"}
+            await ask("POST", f"{bridge.url}/webhooks/forge", content=notice, headers=headers)
+        for token in (PRODUCER, PRODUCER + "x"):
+            await ask("POST", f"{bridge.url}/webhooks/forge", content=notice, headers=bearer(token))
         for token in (PRODUCER, OPERATOR):
             for path in ("stats", "lanes", "dead", "why?key=disk-0", "audit", "nothing"):
                 await ask("GET", f"{bridge.url}/api/v1/{path}", headers=bearer(token))
@@ -214,13 +235,15 @@ async def test_nothing_that_a_bridge_tells_or_keeps_holds_a_secret(tmp_path: Pat
     for name in ("default", "disks", "route-file", "account"):  # the test is one: the keys were really used
         assert any(f"{PLANTED}-{name}".encode() in request for request in echo.heard), name
     assert "disk-0" in told
-    assert PLANTED not in logged
-    assert PLANTED not in told
-    assert PLANTED.encode() not in cmdline
+    assert "202 Headers" in told
+    for form in FORMS:
+        assert form.decode() not in logged
+        assert form.decode() not in told
+        assert form not in cmdline
     kept |= files(tmp_path)
     assert {"spool.db", "spool.db-wal", "spool.db.lock", "spool.db.sock", "record.ndjson"} <= kept.keys()
     for name, (mode, content) in kept.items():
-        assert PLANTED.encode() not in content, name
+        assert not any(form in content for form in FORMS), name
         assert mode & 0o077 == 0, f"{name} has mode {mode:o}"
 
 

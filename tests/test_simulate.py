@@ -189,6 +189,17 @@ def test_the_same_input_gives_the_same_output(tmp_path):
     assert run(tmp_path, arrivals, scenario=scenario) == run(tmp_path, arrivals, scenario=scenario)
 
 
+def test_a_word_of_severity_counts_only_in_what_a_webhook_became(tmp_path):
+    path = tmp_path / "traffic.ndjson"
+    lines = [
+        {"at": 0, "event": event("a", severity="low")},
+        {"at": 0, "webhook": True, "event": event("b", severity="low")},
+    ]
+    path.write_text("".join(json.dumps(one) + "\n" for one in lines))
+    report = simulate(Setup(conf(), PROMPT), path)
+    assert {page.key: page.severity for page in report.pages} == {"a": "high", "b": "low"}
+
+
 def test_times_may_be_rfc_3339(tmp_path):
     report = run(tmp_path, [("2026-03-01T10:00:00Z", event("a")), ("2026-03-01T12:00:05+02:00", event("b"))])
     first, second = report.pages

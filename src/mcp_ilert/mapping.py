@@ -170,7 +170,7 @@ def _table(rules: Rules, parts: tuple[tuple[int, str], ...]) -> Table:
     return Table(
         priorities={number: classes[name] for number, name in mapping.priority_map.items()},
         default=classes[mapping.default_severity],
-        words={**{word: classes[name] for word, name in mapping.severity_names.items()}, **classes},
+        words={**{word.lower(): classes[name] for word, name in mapping.severity_names.items()}, **classes},
         parts=parts,
         rules=[_rule(route.match, classes) for route in rules.routes],
     )

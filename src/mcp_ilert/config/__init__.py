@@ -10,6 +10,7 @@ from mcp_ilert.config.check import (
     warnings,
     watched_files,
 )
+from mcp_ilert.config.expression import parse_expression
 from mcp_ilert.config.load import load, loads
 from mcp_ilert.config.model import (
     Auth,
@@ -31,12 +32,15 @@ from mcp_ilert.config.model import (
     Storm,
     Tls,
     Token,
+    Webhook,
 )
 from mcp_ilert.config.schema import json_schema
 from mcp_ilert.config.secret import Secret, hide_secrets
 from mcp_ilert.config.template import Field, TemplateError, parse_template
+from mcp_ilert.config.webhooks import BUILT_IN, preset_of, signing_key
 
 __all__ = [
+    "BUILT_IN",
     "Auth",
     "DeliverySettings",
     "Field",
@@ -60,14 +64,18 @@ __all__ = [
     "TemplateError",
     "Tls",
     "Token",
+    "Webhook",
     "hide_secrets",
     "is_loopback",
     "json_schema",
     "load",
     "loads",
+    "parse_expression",
     "parse_template",
+    "preset_of",
     "problems",
     "reload_differences",
+    "signing_key",
     "spool_path",
     "targets",
     "warnings",

@@ -10,7 +10,8 @@ import msgspec
 from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
 from mcp_ilert.config.model import RouteSettings, Settings
 from mcp_ilert.config.secret import Secret
-from mcp_ilert.config.show import show
+from mcp_ilert.config.show import show, show_key
+from mcp_ilert.config.webhooks import signing_faults, webhook_faults
 
 CONTAINER_PATIENCE_SECONDS = 10
 SHORT_TOKEN = 16
@@ -35,6 +36,8 @@ def faults(settings: Settings) -> Iterator[Fault]:
     yield from _keys(settings)
     yield from _severities(settings)
     yield from _tokens(settings)
+    yield from (Fault(paths, line) for paths, line in webhook_faults(settings.webhooks))
+    yield from (Fault(paths, line) for paths, line in signing_faults(settings.auth.webhook_secrets))
     yield from _routes(settings)
     yield from _numbers(settings)
     yield from _ports(settings)
@@ -222,6 +225,16 @@ def warnings(settings: Settings) -> list[str]:
         for i, token in enumerate(settings.auth.tokens)
         if len(token.token.reveal()) < SHORT_TOKEN
     ]
+    lines += [
+        f"webhooks.{show_key(name)}.hmac_secret: shorter than {SHORT_TOKEN} characters; it can be guessed"
+        for name, webhook in settings.webhooks.items()
+        if 0 < len(webhook.hmac_secret.reveal()) < SHORT_TOKEN
+    ]
+    lines += [
+        f"webhooks.{show_key(name)}.confirm_sns: true; set it back to false once the subscription is confirmed"
+        for name, webhook in settings.webhooks.items()
+        if webhook.confirm_sns
+    ]
     return lines
 
 
@@ -265,8 +278,10 @@ def watched_files(settings: Settings) -> tuple[Path, ...]:
     """The files beside the configuration whose change asks for a reload: secrets and certificates."""
     tls, ilert = settings.tls, settings.ilert
     named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file, tls.client_ca_file]
+    named.append(settings.auth.webhook_secrets_file)
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]
+    named += [webhook.hmac_secret_file for webhook in settings.webhooks.values()]
     return tuple(dict.fromkeys(Path(name) for name in named if name))
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from mcp_ilert.config.expression import ExpressionError, parse_expression
 from mcp_ilert.config.template import TemplateError, parse_template
 from mcp_ilert.events import Severity
 
@@ -26,6 +27,7 @@ INT64 = (1 << 63) - 1
 
 _HOST_LABEL = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 
 
@@ -56,6 +58,18 @@ def template(text: str) -> str | None:
     except TemplateError as error:
         return str(error)
     return None
+
+
+def expression(text: str) -> str | None:
+    try:
+        parse_expression(text)
+    except ExpressionError as error:
+        return str(error)
+    return None
+
+
+def field_name(text: str) -> str | None:
+    return None if _FIELD.fullmatch(text) else "a field's name of 1 to 64 letters, digits and '_'"
 
 
 def host(text: str) -> str | None:
@@ -124,6 +138,8 @@ SeverityWord = Annotated[str, _text(severity_word, enum=list(SEVERITY_WORDS))]
 Host = Annotated[str, _text(host)]
 Url = Annotated[str, _text(http_url)]
 Template = Annotated[str, _text(template)]
+Expression = Annotated[str, _text(expression)]
+FieldName = Annotated[str, _text(field_name)]
 Name = Annotated[str, _text(name)]
 Words = Annotated[str, _text(not_blank)]
 

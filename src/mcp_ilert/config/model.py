@@ -4,7 +4,7 @@ A key marked `later` is known and documented, but may only have its default in t
 Every secret `x` has an `x_file` beside it; after loading, the secret holds what the file held.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -12,6 +12,8 @@ import msgspec
 from mcp_ilert.config.kinds import (
     Count,
     Days,
+    Expression,
+    FieldName,
     Host,
     IlertSeverity,
     Name,
@@ -94,8 +96,13 @@ class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     required: Annotated[bool, about("Refuse to start without tokens or client certificates.")] = False
     tokens: Annotated[tuple[Token, ...], about("Bearer tokens; any entry turns auth on.")] = ()
     webhook_secrets: Annotated[
-        tuple[Secret, ...], about('Standard Webhooks "whsec_…" secrets.', later="signing webhooks")
+        tuple[Secret, ...],
+        about('Standard Webhooks "whsec_…" secrets; several take turns. Any turns auth on for webhooks.'),
     ] = ()
+    webhook_secrets_file: Annotated[
+        PrivateFile | None,
+        about("A file that holds webhook_secrets, one a line; read again when it changes."),
+    ] = None
 
 
 class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,6 +223,28 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     drop: Annotated[bool, about("Drop the events; they are counted.")] = False
 
 
+PresetName = Literal["alertmanager", "grafana", "zabbix", "icinga", "uptime-kuma", "cloudwatch", "sentry"]
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the bodies of one system's webhook become events."""
+
+    preset: Annotated[
+        PresetName | None, about("A ready-made mapping; what `event` gives replaces its fields.")
+    ] = None
+    event: Annotated[
+        dict[FieldName, Expression], about("An event's field → the JMESPath expression that finds it.")
+    ] = {}
+    each: Annotated[
+        Expression | None, about("JMESPath to an array of which each element is an event; null: the body is.")
+    ] = None
+    hmac_secret: Annotated[
+        Secret, about("Bodies are signed with it (X-Hub-Signature-256); turns auth on for webhooks.")
+    ] = msgspec.field(default_factory=Secret)
+    hmac_secret_file: Annotated[PrivateFile | None, _FILE_OF] = None
+    confirm_sns: Annotated[bool, about("Confirm subscriptions that Amazon SNS asks about.")] = False
+
+
 class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Requests to iLert for each integration key."""
 
@@ -309,9 +338,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     routes: Annotated[
         tuple[RouteSettings, ...], about("First match wins; no match: the target default.")
     ] = ()
-    webhooks: Annotated[
-        dict[str, Any], about("Other systems' webhooks, by name.", later="configuring webhooks")
-    ] = {}
+    webhooks: Annotated[dict[Name, Webhook], about("Other systems' webhooks, by name: /webhooks/NAME.")] = {}
     rate_limit: RateLimit = msgspec.field(default_factory=RateLimit)
     retries: Retries = msgspec.field(default_factory=Retries)
     delivery: DeliverySettings = msgspec.field(default_factory=DeliverySettings)

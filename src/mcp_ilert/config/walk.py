@@ -143,7 +143,7 @@ class Walk:
                 self._unknown(key, spot, fields)
         values = {name: self._field(field, raw, spot) for name, field in fields.items()}
         for name in fields:
-            if f"{name}_file" in fields and isinstance(values[name], Secret):
+            if f"{name}_file" in fields:
                 values[name] = self._from_file(values[name], values[f"{name}_file"], spot.key(name))
         return kind.cls(**values)
 
@@ -282,7 +282,8 @@ class Walk:
             return self._problem(spot, "expected a secret of printable ASCII characters without blanks")
         return Secret(text)
 
-    def _from_file(self, given: Secret, path: str | None, spot: Spot) -> Any:
+    def _from_file(self, given: Any, path: str | None, spot: Spot) -> Any:
+        """A secret, or several, which the file holds one a line."""
         if f"{spot.path}_file" in self.broken:
             self.broken.add(spot.path)
         if path is None:
@@ -292,11 +293,16 @@ class Walk:
             return given
         text, fault = read_secret(Path(path))
         file = Spot(f"{spot.path}_file")
-        value = self._problem(file, fault) if fault else self._usable(text, file)
-        if isinstance(value, Broken):
+        if fault:
+            values: list[Any] = [self._problem(file, fault)]
+        else:
+            values = [
+                self._usable(one, file) for one in (text.split() if isinstance(given, tuple) else [text])
+            ]
+        if any(isinstance(value, Broken) for value in values):
             self.broken.add(spot.path)
             return given
-        return value
+        return tuple(values) if isinstance(given, tuple) else values[0]
 
 
 def _wanted(override: Override, kind: Type) -> object:

@@ -16,6 +16,8 @@ from mcp_ilert.decode.text import refuse_nul
 from mcp_ilert.errors import InvalidEventError, MalformedError
 from mcp_ilert.events import KIND_OF_STATUS, Event, Link, Status
 
+MARK: Final = b" "
+"""Begins the text of an event that a webhook became, and no producer's: see decode/converted.py."""
 MAX_TAGS: Final = 64
 MAX_LABELS: Final = 64
 MAX_LINKS: Final = 64
@@ -70,6 +72,8 @@ def check(payload: bytes) -> Event:
 
     Raises InvalidEventError or MalformedError; accepts exactly what `decode_event` does.
     """
+    if payload.startswith(MARK):
+        return decode_event(payload)
     refuse_nul(payload)
     try:
         wire = DECODE(payload)
@@ -107,6 +111,7 @@ def decode_event(payload: bytes) -> Event:
     for name in REQUIRED:
         if name not in fields:
             raise InvalidEventError(f"$.{name}: required, but missing")
+    severity = fields.pop("severity", None) if payload.startswith(MARK) else None
     extra = {name: raw for name, raw in fields.items() if name not in KNOWN}
     links = _optional(fields, "links", _links) or ()
     if links and _has_unknown_link_fields(fields["links"]):
@@ -116,6 +121,7 @@ def decode_event(payload: bytes) -> Event:
         source=_field(_short, fields["source"], "$.source"),
         summary=_field(_summary, fields["summary"], "$.summary"),
         priority=_optional(fields, "priority", _priority),
+        severity=None if severity is None else _field(_text, severity, "$.severity"),
         details=_optional(fields, "details", _details),
         tags=_optional(fields, "tags", _tags) or (),
         status=_optional(fields, "status", _status) or "firing",
@@ -250,10 +256,15 @@ _RFC3339 = re.compile(
 _LEAP_YEAR: Final = 400
 
 
-def _timestamp_text(text: str) -> str:
-    """The text itself, once it is known to be RFC 3339 (which has leap seconds and a year 0)."""
+def is_timestamp(text: str) -> bool:
+    """Whether the text is RFC 3339 (which has leap seconds and a year 0)."""
     match = _RFC3339.fullmatch(text)
-    if match is None or not _is_time([int(part or 0) for part in match.groups()]):
+    return match is not None and _is_time([int(part or 0) for part in match.groups()])
+
+
+def _timestamp_text(text: str) -> str:
+    """The text itself, once it is known to be RFC 3339."""
+    if not is_timestamp(text):
         raise InvalidEventError(
             f"$.timestamp: expected RFC 3339 such as 2026-01-31T23:59:59Z, got {_shown(text)}"
         )

@@ -5,7 +5,7 @@ of them are kept, or none. What a request cannot be is its error; what one event
 by its index. `offer` takes whole bodies of many requests at once, `accept_body` and `accept_lines` one request.
 """
 
-from collections.abc import AsyncIterable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -17,11 +17,11 @@ from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.decode.bodies import split
 from mcp_ilert.decode.lines import Lines
-from mcp_ilert.errors import McpIlertError
+from mcp_ilert.errors import InvalidEventError, McpIlertError, TooLargeError
 from mcp_ilert.events import Entry
 from mcp_ilert.intake.reading import Reader, Request
 from mcp_ilert.intake.round import Round
-from mcp_ilert.intake.values import Allows, Answer, Dialect, Limits, Quota, Receipt, Terms
+from mcp_ilert.intake.values import NOTHING, Allows, Answer, Dialect, Limits, Quota, Receipt, Terms
 from mcp_ilert.mapping import Mapper
 
 log = structlog.get_logger()
@@ -29,6 +29,10 @@ T = TypeVar("T")
 
 SLICE: Final = 200
 """Events between two looks at what else is to be done, so that a long array delays nobody."""
+CONVERTED_SLICE: Final = 20
+"""The same for events that are converted, which takes longer."""
+MOST_GROWTH: Final = 16
+"""The events of a webhook may be so many times `max_body_bytes` together: each has what all have in common."""
 QUIET_MS: Final = 60_000
 """At most one line a minute about alert keys that lack a field."""
 
@@ -140,6 +144,39 @@ class Intake:
             request.end_lines()
         except McpIlertError as error:
             request.error = error
+        return await self._committed(request)
+
+    async def accept_converted(
+        self,
+        events: Iterable[bytes | InvalidEventError],
+        *,
+        many: bool,
+        door: str,
+        allows: Allows | None = None,
+        quota: Quota | None = None,
+    ) -> Receipt:
+        """Take the events that a webhook's body became; where it may be `many`, bad ones are rejected by index.
+
+        Accepts none where there are none. What reading `events` raises leaves nothing kept. Else as above.
+        """
+        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows, quota))
+        take = request.take_converted_one if many else request.take_converted
+        size = count = 0
+        try:
+            for event in events:
+                size += len(event) if isinstance(event, bytes) else 0
+                if size > MOST_GROWTH * self.limits.max_body_bytes:
+                    raise TooLargeError(
+                        f"the events are {MOST_GROWTH} times larger than listen.max_body_bytes"
+                    )
+                take(event)
+                count += 1
+                if not count % CONVERTED_SLICE:
+                    await trio.lowlevel.checkpoint()
+        except McpIlertError as error:
+            request.error = error
+        if not count and request.error is None:
+            return NOTHING
         return await self._committed(request)
 
     async def _committed(self, request: Request) -> Receipt:

@@ -99,6 +99,22 @@ class Request:
         self._authorise(event)
         self.entries.append(reader.mapper.entry(event, payload, self._now_ms))
 
+    def take_converted(self, event: bytes | InvalidEventError) -> None:
+        """Add an event that a webhook became, or raise; `event` may be why it became none."""
+        if isinstance(event, InvalidEventError):
+            raise event
+        check_text(event)
+        self.take(event)
+
+    def take_converted_one(self, event: bytes | InvalidEventError) -> None:
+        """The same for one among others: a bad one is rejected by its index."""
+        try:
+            self.take_converted(event)
+        except (InvalidEventError, MalformedError, TooLargeError, ForbiddenSourceError) as error:
+            self._reject(error)
+        else:
+            self.index += 1
+
     def take_elements(self, elements: Sequence[bytes]) -> None:
         """Add those of an array that are valid."""
         self._take_each(elements)

@@ -68,6 +68,8 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 
 ACCEPTED: Final = Receipt(1)
 """The very object that is given where one event was taken, and nothing else was to be."""
+NOTHING: Final = Receipt(0)
+"""A webhook that had nothing to say."""
 
 Answer = Receipt | McpIlertError
 """What came of a request."""

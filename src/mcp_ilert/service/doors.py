@@ -134,6 +134,7 @@ def _app(service: Service) -> QuartTrio:
         version=__version__,
         read_timeout_seconds=service.settings.listen.read_timeout_seconds,
         api=Api(service.look, service.handle),
+        webhooks=service.webhooks,
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from mcp_ilert.decode.native import MARK
 from mcp_ilert.errors import StartError
 from mcp_ilert.events import Entry
 
@@ -169,7 +170,8 @@ class Recorder:
 def line(entry: Entry) -> bytes:
     """An accepted event as simulate reads it. Line ends within JSON are white space: they become blanks."""
     event = entry.payload.replace(b"\n", b" ").replace(b"\r", b" ")
-    return b'{"at":%d.%03d,"event":%b}\n' % (*divmod(entry.accepted_ms, 1000), event)
+    webhook = b',"webhook":true' if event.startswith(MARK) else b""
+    return b'{"at":%d.%03d%b,"event":%b}\n' % (*divmod(entry.accepted_ms, 1000), webhook, event.lstrip(MARK))
 
 
 def _opened(path: Path) -> int:

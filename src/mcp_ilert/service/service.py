@@ -32,6 +32,7 @@ from mcp_ilert.spool.port import Retarget, Spool
 from mcp_ilert.targets.client import check_proxies
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
+from mcp_ilert.web.webhooks import Webhooks
 
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Service:
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
         self.recorder: Recorder | None = None
         self.guard = Guard(settings.auth.tokens, mutual=settings.tls.client_ca_file is not None)
+        self.webhooks = Webhooks(self.guard, settings)
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
@@ -175,6 +177,7 @@ class Service:
         mapper = Mapper(new)
         self.intake.use(mapper, limits_of(new))
         self.guard.use(new.auth.tokens, mutual=new.tls.client_ca_file is not None)
+        self.webhooks.use(new)
         rules = rules_of(new, mapper)
         self.spool.use(rules)
         self._tell = rules.tell

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from mcp_ilert.decode.native import MARK
 from mcp_ilert.errors import ConfigError
 
 BEGINNING_MS = 1_767_225_600_000
@@ -27,6 +28,8 @@ class Line(msgspec.Struct, frozen=True):
 
     at: float | str
     event: msgspec.Raw
+    webhook: bool = False
+    """Whether a webhook became this event: then `severity` is the word that it gave."""
 
 
 class Arrival(msgspec.Struct, frozen=True):
@@ -68,7 +71,8 @@ def _arrival(text: bytes, path: Path, number: int) -> Arrival:
         expected = 'expected {"at": seconds or RFC 3339, "event": {…}}'
         raise _problem(path, number, f"{expected}: {error}") from None
     try:
-        return Arrival(moment_ms(line.at), bytes(line.event), number)
+        payload = bytes(line.event)
+        return Arrival(moment_ms(line.at), MARK + payload if line.webhook else payload, number)
     except ValueError:
         raise _problem(
             path, number, f"at: got {line.at!r}, expected seconds, or RFC 3339 with its zone"

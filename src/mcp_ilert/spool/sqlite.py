@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -30,7 +29,6 @@ SQLiteValue = None | int | float | str | bytes
 ENCODE = msgspec.msgpack.Encoder().encode
 APPLICATION_ID = 0x6D63706C
 CACHE_KIB = 16_384
-CHECKPOINT_PAGES = 2_000
 """The log is written through to the file when it has so many pages."""
 PARTS = 16
 PART = (1 << 64) // PARTS
@@ -88,11 +86,11 @@ def connect(path: Path | str) -> apsw.Connection:
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
             f"cache_size = -{CACHE_KIB}",
+            "wal_autocheckpoint = 0",  # checkpoints.py does it
             "journal_size_limit = 67108864",
             "temp_store = MEMORY",
         ):
             connection.execute(f"PRAGMA {pragma}")
-        connection.set_wal_hook(_checkpoint)
         migrate(connection, path)
         connection.execute((files(__package__) / "connection.sql").read_text("utf-8"))
     except BaseException:
@@ -109,17 +107,6 @@ def trust(connection: apsw.Connection) -> None:
 def distrust(connection: apsw.Connection) -> None:
     """The file may be damaged: closing it leaves the log as it is."""
     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-
-
-def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:
-    """Write the log through; unlike SQLite's own hook this one tells of a disk that fails meanwhile.
-
-    The transaction is committed all the same. A full disk, or a reader in the way, only delays it.
-    """
-    if pages >= CHECKPOINT_PAGES:
-        with suppress(apsw.FullError, apsw.BusyError, apsw.LockedError):
-            connection.wal_checkpoint(name)
-    return apsw.SQLITE_OK
 
 
 def migrate(connection: apsw.Connection, path: Path | str) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
+from mcp_ilert.spool.checkpoints import Checkpoints
 from mcp_ilert.spool.damage import (
     bring_down,
     keep_log,
@@ -103,6 +104,7 @@ class SqliteStore:
         self._doubts = 0
         with _start_errors(path):
             self._connection, self.engine = self._open(rules)
+        self._checkpoints = Checkpoints(self._connection)
 
     def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
         why = "it failed its check while running, or setting it aside was cut off"
@@ -172,10 +174,12 @@ class SqliteStore:
             self.engine.save()
             self._connection.execute("COMMIT")
             self.engine.committed()
+            self._checkpoints.committed()
 
     def append(self, batch: Batch) -> None:
         with self._translated():
             self.engine.append(batch)
+            self._checkpoints.committed()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -211,6 +215,7 @@ class SqliteStore:
             self._connection.close(force=True)
             bring_down(self._path)
             self._connection = connect(self._path)
+            self._checkpoints = Checkpoints(self._connection)
             self._check()
             self.engine = Engine(SqliteShelf(self._connection), before.rules)
             self.engine.resume(before.flying, before.touched)

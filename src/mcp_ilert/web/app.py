@@ -11,8 +11,10 @@ from mcp_ilert.intake import Intake
 from mcp_ilert.web.api import Api, add_api
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.base import base_app
+from mcp_ilert.web.confirm import confirm
 from mcp_ilert.web.events import IngestMetrics, add_events
 from mcp_ilert.web.site import Readiness, add_health, add_site
+from mcp_ilert.web.webhooks import Webhooks, add_webhooks
 
 
 def bridge_app(
@@ -25,8 +27,9 @@ def bridge_app(
     version: str,
     read_timeout_seconds: float = 10,
     api: Api | None = None,
+    webhooks: Webhooks | None = None,
 ) -> QuartTrio:
-    """What the port of the events answers. On a reload: `intake.use`, `guard.use`, `web.base.use_limits`."""
+    """What the port of the events answers. On a reload: `use` of intake, guard and webhooks, `web.base.use_limits`."""
     limits = intake.limits
     app = base_app(
         "mcp_ilert", max_body_bytes=limits.max_body_bytes, read_timeout_seconds=read_timeout_seconds
@@ -34,6 +37,8 @@ def bridge_app(
     add_health(app)
     add_site(app, readiness, counts, guard, version)
     add_events(app, intake, guard, metrics)
+    if webhooks is not None:
+        add_webhooks(app, intake, webhooks, metrics, confirm)
     if api is not None:
         add_api(app, api, guard)
     return app

@@ -1,10 +1,10 @@
 """`POST /events`: one event, an array of them, or one a line."""
 
 from collections.abc import AsyncIterator
-from typing import Protocol, cast
+from contextlib import aclosing
+from typing import Protocol
 
 import msgspec
-import trio
 from prometheus_client import Counter, Histogram
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -13,7 +13,8 @@ from mcp_ilert.intake import Intake, Receipt
 from mcp_ilert.media import JSON, NDJSON, media_type
 from mcp_ilert.problems import RequestError
 from mcp_ilert.web.auth import Guard, Principal
-from mcp_ilert.web.base import BridgeRequest
+from mcp_ilert.web.encodings import encoding_of
+from mcp_ilert.web.receiving import Clock, Receiver
 
 
 class IngestMetrics(Protocol):
@@ -27,59 +28,37 @@ class IngestMetrics(Protocol):
 
 def add_events(app: QuartTrio, intake: Intake, guard: Guard, metrics: IngestMetrics) -> None:
     """Give the app its door for events."""
+    receiver = Receiver()
 
     @app.post("/events")
     async def events() -> Response:
         door = "http2" if request.http_version == "2" else "http1"
-        principal = _admit(guard, metrics, door)
+        principal = admit(guard, metrics, door)
         kind = media_type(request.headers.get("Content-Type"))
-        _refuse_encodings()
-        clock = _Clock()
-        body = cast("BridgeRequest", request).body
-        deadline = trio.current_time() + (request.body_timeout or 0)
-        if kind == NDJSON:
-            parts = clock.read(_within(body.parts(), deadline))
-            receipt = await intake.accept_lines(
-                parts, door=door, allows=principal.allows, quota=principal.quota
-            )
+        encoding = encoding_of(request.headers.getlist("Content-Encoding"))
+        clock = Clock()
+        parts = clock.read(receiver.parts())
+        if encoding is None:
+            receipt = await _taken(intake, parts, kind, door, principal)
         else:
-            whole = b"".join([part async for part in clock.read(_within(body.parts(), deadline))])
-            receipt = await intake.accept_body(
-                whole, door=door, allows=principal.allows, quota=principal.quota
-            )
+            sent = b"".join([part async for part in parts])
+            async with aclosing(receiver.decoded(sent, encoding, intake.limits.max_body_bytes)) as plain:
+                receipt = await _taken(intake, plain, kind, door, principal)
         metrics.ingest_latency.observe(clock.elapsed())
-        return _accepted(receipt)
+        return accepted(receipt)
 
 
-class _Clock:
-    """Measures from the end of the body to the answer, in seconds."""
-
-    def __init__(self) -> None:
-        self._since = trio.current_time()
-
-    async def read(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for part in parts:
-            yield part
-        self._since = trio.current_time()
-
-    def elapsed(self) -> float:
-        return trio.current_time() - self._since
+async def _taken(
+    intake: Intake, parts: AsyncIterator[bytes], kind: str, door: str, principal: Principal
+) -> Receipt:
+    if kind == NDJSON:
+        return await intake.accept_lines(parts, door=door, allows=principal.allows, quota=principal.quota)
+    whole = b"".join([part async for part in parts])
+    return await intake.accept_body(whole, door=door, allows=principal.allows, quota=principal.quota)
 
 
-async def _within(parts: AsyncIterator[bytes], deadline: float) -> AsyncIterator[bytes]:
-    """The same parts, as long as they come before the deadline (Trio's clock)."""
-    while True:
-        with trio.CancelScope(deadline=deadline) as scope:
-            try:
-                part = await anext(parts)
-            except StopAsyncIteration:
-                return
-        if scope.cancelled_caught:
-            raise RequestError(408, "the body did not arrive in time (listen.read_timeout_seconds)")
-        yield part
-
-
-def _admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:
+def admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:
+    """Who sends the request, by its bearer token. Raises RequestError (401), counted."""
     try:
         return guard.admit(request.headers.get("Authorization"))
     except RequestError:
@@ -87,13 +66,6 @@ def _admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:
         raise
 
 
-def _refuse_encodings() -> None:
-    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
-    if encoding not in {"", "identity"}:
-        raise RequestError(
-            415, f"Content-Encoding: expected identity, got {encoding[:80]}", {"Accept-Encoding": "identity"}
-        )
-
-
-def _accepted(receipt: Receipt) -> Response:
+def accepted(receipt: Receipt) -> Response:
+    """202, with what came of the events."""
     return Response(msgspec.json.encode(receipt), status=202, content_type=JSON)

@@ -9,6 +9,7 @@ from mcp_ilert.intake import Receipt
 from mcp_ilert.problems import CONTENT_TYPE, Problem
 from mcp_ilert.web.api import CHANGES
 from mcp_ilert.web.openapi_api import API_TYPES, api_paths
+from mcp_ilert.web.openapi_webhooks import ENCODING, SCHEMES, webhook_paths
 
 _REF: Final = "#/components/schemas/{name}"
 PROBLEMS: Final[dict[int, str]] = {
@@ -34,6 +35,7 @@ _EXAMPLE: Final = {
 
 def document(version: str) -> dict[str, Any]:
     """The document, ready to be encoded."""
+    events = _events()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -43,7 +45,8 @@ def document(version: str) -> dict[str, Any]:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": {
-            "/events": {"post": _events()},
+            "/events": {"post": events},
+            **webhook_paths(events["responses"]),
             "/healthz": {
                 "get": _get("The process is alive.", _object({"alive": {"const": True}}), tag="health")
             },
@@ -54,7 +57,7 @@ def document(version: str) -> dict[str, Any]:
         },
         "components": {
             "schemas": _schemas(),
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}, **SCHEMES},
         },
     }
 
@@ -91,6 +94,7 @@ def _events() -> dict[str, Any]:
         "summary": "Send one event, an array of them, or one a line",
         "operationId": "sendEvents",
         "security": [{"bearer": []}, {}],
+        "parameters": [ENCODING],
         "requestBody": {
             "required": True,
             "content": {
