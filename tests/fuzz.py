@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--schemathesis", required=True, type=Path, help="the program")
     parser.add_argument("--seed", default="1")
     parser.add_argument(
-        "--examples", type=int, default=200, help="of each operation, and of each test ten times"
+        "--examples", type=int, default=200, help="of each operation; ten times as many in test_fuzz.py"
     )
     options = parser.parse_args()
     faults = trio.run(against_the_document, options.schemathesis, options.seed, options.examples)
@@ -46,7 +46,10 @@ def main() -> None:
 async def against_the_document(program: Path, seed: str, examples: int) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         token = {"name": "fuzz", "token": TOKEN, "role": "operator"}
-        config = write_config(Path(folder), "http://127.0.0.1:9", auth={"tokens": [token]})
+        forge = {"event": {"mcp_id": "id", "source": "source", "summary": "text"}, "each": "items"}
+        config = write_config(
+            Path(folder), "http://127.0.0.1:9", auth={"tokens": [token]}, webhooks={"forge": forge}
+        )
         async with running(config) as bridge:
             command = [
                 str(program.absolute()),
