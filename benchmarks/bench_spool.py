@@ -8,7 +8,6 @@ what is written is the kernel's count for the process. Each figure stands beside
 
 import argparse
 import gc
-import os
 import shutil
 import sys
 import threading
@@ -215,7 +214,6 @@ def main() -> None:
         for lanes in (0, *backlogs):
             path = scratch / f"{lanes}" / "spool.db"
             path.parent.mkdir()
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             fill(path, lanes)
             costs, opened = spool_costs(path, events)
             empty = empty or costs

@@ -14,6 +14,7 @@ from mcp_ilert.events import Delivered, Delivery, Entry, Kind, Outcome, Severity
 from mcp_ilert.spool import open_memory_spool
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.spool import WrittenSpool
+from mcp_ilert.targets.port import More, at_once
 
 EPOCH_MS = 1_800_000_000_000
 OK = Delivered(202)
@@ -83,8 +84,15 @@ class FakeMetrics:
 class FakeTarget:
     """Answers each delivery as told, after some seconds; remembers what came, and when."""
 
-    def __init__(self, name: str = "default", seconds: float = 0.0) -> None:
+    def __init__(
+        self, name: str = "default", seconds: float = 0.0, *, requests: int = 1, key: str = ""
+    ) -> None:
+        """An attempt takes so many `requests`; `key`: that of several targets."""
         self.name = name
+        self.key = key
+        self.requests = requests
+        self.left: list[float] = []
+        """When the further requests left."""
         self.seconds = seconds
         self.answer: Answers = lambda _delivery: OK
         self.came: list[tuple[float, Delivery]] = []
@@ -100,7 +108,11 @@ class FakeTarget:
         rest = iter(outcomes)
         self.answer = lambda _delivery: next(rest, then)
 
-    async def send(self, delivery: Delivery) -> Outcome:
+    @property
+    def credential(self) -> str:
+        return self.key or self.name
+
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         self.came.append((trio.current_time(), delivery))
         other = delivery.severity is not Severity.CRITICAL
         self.flying += 1
@@ -108,6 +120,9 @@ class FakeTarget:
         self.most_flying = max(self.most_flying, self.flying)
         self.most_others = max(self.most_others, self.flying_others)
         try:
+            for _ in range(self.requests - 1):
+                await more()
+                self.left.append(trio.current_time())
             await trio.sleep(self.seconds)
             self.ended.append(delivery.key)
             return self.answer(delivery)

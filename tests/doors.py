@@ -84,6 +84,7 @@ class Bridge:
         self.events = EventsDoor(self.intake, self.guard, self.metrics)
         self.port = 0
         self.tcp_port = 0
+        self.secure = False
         self.server: Server
 
     def count(self, door: str, result: str) -> float:
@@ -118,6 +119,7 @@ async def open_bridge(
         sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
+    bridge.secure = tls is not None
     bridge.server = Server(
         bridge.app, sockets, tls=tls, clients=clients, bounds=bounds, deadlines=deadlines, fast=fast
     )
@@ -175,19 +177,32 @@ def server_tls() -> ssl.SSLContext:
     return context
 
 
-@cache
 def client_tls() -> ssl.SSLContext:
-    context = ssl.create_default_context()
+    """A new one each time, for httpx writes into it which protocols it offers."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _authority().configure_trust(context)
     return context
 
 
-DOORS = tuple(
-    Door(f"{label}-{carry}", http2=label == "http2", label=label, carry=carry, secure=carry == "stream")
-    for label in ("http1", "http2")
-    for carry in CARRIES
+def secured(bridge: Bridge, stream: trio.SocketStream) -> trio.abc.Stream:
+    """The stream as a client of this bridge uses it; TLS shakes hands when it is first used."""
+    if not bridge.secure:
+        return stream
+    return trio.SSLStream(stream, client_tls(), server_hostname="127.0.0.1", https_compatible=True)
+
+
+WAYS: tuple[tuple[str, Carry, bool], ...] = (
+    ("reactor", "reactor", False),
+    ("reactor-tls", "reactor", True),
+    ("stream-tls", "stream", True),
+    ("hypercorn", "hypercorn", False),
 )
-"""Each protocol over each way of carrying it: plain and compiled, TLS, and the app's own path."""
+DOORS = tuple(
+    Door(f"{label}-{name}", http2=label == "http2", label=label, carry=carry, secure=secure)
+    for label in ("http1", "http2")
+    for name, carry, secure in WAYS
+)
+"""Each protocol over each way of carrying it: both pumps, with TLS and without, and the app's own path."""
 
 
 class Client:

@@ -32,6 +32,8 @@ class Fields(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     routing_key: str | None = None
+    on_call: str = ""
+    services: tuple[Any, ...] = ()
 
 
 FIELDS = {

@@ -16,6 +16,7 @@ from mcp_ilert.events import (
     Throttled,
     Unavailable,
 )
+from mcp_ilert.targets.port import More, at_once
 
 if TYPE_CHECKING:
     from month import Month
@@ -44,7 +45,15 @@ class Ilert:
         self.newest: dict[tuple[str, Kind], int] = {}
         self.resolved: dict[str, int] = {}
 
-    async def send(self, delivery: Delivery) -> Outcome:
+    @property
+    def credential(self) -> str:
+        return self.name
+
+    @property
+    def requests(self) -> int:
+        return 1
+
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         """An attempt, judged before it is answered."""
         month, lane = self.month, delivery.key.lower()
         try:

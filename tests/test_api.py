@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+import structlog.testing
 import trio
 
 from bridge import event, until
@@ -30,7 +31,7 @@ TOKENS = (
     config.Token(name="boss", token=Secret("operator-token-1"), role="operator"),
     config.Token(name="probe", token=Secret("producer-token-1")),
 )
-READS = ("stats", "lanes", "dead", "why?key=k", "audit")
+READS = ("stats", "on-call", "lanes", "dead", "why?key=k", "audit")
 WRITES = {
     "replay": {"keys": None},
     "drop": {"key": "k"},
@@ -139,6 +140,28 @@ async def test_the_life_of_a_key_has_ilerts_correlation_id(api: Api) -> None:
     assert happened["what"] == "delivered"
     assert happened["correlation_id"]
     assert (happened["source"], happened["summary"]) == ("probe-1", "some/key ü is down")
+
+
+async def test_who_is_on_call_is_told_here_in_the_life_of_a_key_and_in_the_log(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    ilert = config.Ilert(
+        api_url=sandbox.url, webhook_key=Secret(INTEGRATION_KEY), api_key=Secret("sandbox-api-key")
+    )
+    async with open_api(tmp_path, sandbox, ilert=ilert) as api:
+        with trio.fail_after(30):
+            while not (found := await api.json("on-call"))["known"]:  # noqa: ASYNC110 - asked by HTTP
+                await trio.sleep(0.02)
+        ((ada,),) = [policy["on_call"] for policy in found["policies"]]
+        with structlog.testing.capture_logs() as logs:
+            await api.send(event("a"))
+            await api.delivered(1)
+        (said,) = [record for record in logs if record["event"] == "delivered"]
+        assert said["note"].startswith(f"on call: {ada['user']} (level 1")
+        life = await api.json("why?key=a")
+        assert ada["user"] in life["history"][-1]["says"][-1]["says"]
+    async with open_api(tmp_path, sandbox) as api:
+        assert await api.json("on-call") == {"known": False, "age_seconds": None, "policies": []}
 
 
 async def test_lanes_come_page_by_page(api: Api) -> None:

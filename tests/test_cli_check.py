@@ -13,7 +13,9 @@ from click.testing import CliRunner, Result
 
 from mcp_ilert import config
 from mcp_ilert.cli.check import ask, commands
-from mcp_ilert.config import Ilert, RouteSettings, Secret, Settings
+from mcp_ilert.config import Ilert, RouteSettings, Secret, Service, Settings
+from mcp_ilert.sandbox import Options, Request, SandboxIlert
+from mcp_ilert.sandbox.options import Source
 
 ACCOUNT, INTEGRATION = "account-s3cr3t", "il1api-s3cr3t/ü?#"
 Answers = dict[str, int]
@@ -243,3 +245,52 @@ def test_online_with_nobody_there_is_1_and_one_line_says_why(tmp_path: Path) -> 
         "ilert.api_key: not known to work: http://127.0.0.1:1/api cannot be asked:"
         " ConnectError (Connection refused)\n"
     )
+
+
+# Incidents ----------------------------------------------------------------------------------------------
+
+
+def incident_routes(*services: Service) -> Settings:
+    return settings(ACCOUNT, INTEGRATION, RouteSettings(target="incident", services=services))
+
+
+def sandbox_verdicts(made: Settings, **paths: object) -> list[tuple[str, int]]:
+    """What is said where iLert is the sandbox's core, but for what `paths` answer."""
+    core = SandboxIlert(Options(api_keys=(ACCOUNT,), sources=(Source(key=INTEGRATION),)))
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        name = request.url.path.rpartition("/")[2]
+        if name in paths:
+            found = paths[name]
+            return httpx.Response(found) if isinstance(found, int) else httpx.Response(200, json=found)
+        headers = tuple((key.lower(), value) for key, value in request.headers.items())
+        path = request.url.raw_path.decode()
+        answer = core.handle(Request(method=request.method, target=path, headers=headers), 0)
+        return httpx.Response(answer.status, content=answer.body)
+
+    return asked(handle, made)[2:]
+
+
+def test_incidents_and_the_services_of_routes_are_asked_for() -> None:
+    assert sandbox_verdicts(
+        incident_routes(Service(alias="orders"), Service(alias="nope"), Service(id=1))
+    ) == [
+        ("routes[0].target: the account has an incidents API, and no incident yet", 0),
+        ("routes[0].services[0].alias: iLert knows the alias 'orders'", 0),
+        ("routes[0].services[1].alias: iLert has no service of the alias 'nope'", 2),
+    ]
+
+
+@pytest.mark.parametrize("answer", [404, 410, [{"id": 1, "severity": "SEV3"}]])
+def test_the_new_incident_model_is_a_problem_that_says_what_to_do(answer: object) -> None:
+    ((line, code),) = sandbox_verdicts(incident_routes(Service(id=1)), incidents=answer)
+    assert line.startswith("routes[0].target: this account seems to have iLert's new incident model")
+    assert "use target: alert" in line
+    assert code == 2
+
+
+@pytest.mark.parametrize("answer", [500, 429, {"not": "a list"}])
+def test_incidents_that_cannot_be_told_leave_it_open(answer: object) -> None:
+    ((line, code),) = sandbox_verdicts(incident_routes(Service(id=1)), incidents=answer)
+    assert line.startswith("routes[0].target: not known to work: ")
+    assert code == 1

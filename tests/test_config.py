@@ -14,6 +14,7 @@ from mcp_ilert.errors import ConfigError
 
 PATH = Path("/etc/mcp-ilert/config.yaml")
 KEY = "ilert: {webhook_key: k}\n"
+API = "ilert: {webhook_key: k, api_key: a}\n"
 
 SEED_YAML = """
 listen:
@@ -206,10 +207,14 @@ MISTAKES = [
     (KEY + "auth: {tokens: [{name: a, token: t, per_second: 0}]}", "auth.tokens[0].per_second: got 0, expected a number > 0"),
     (KEY + "auth: {webhook_secrets: [s3cr3t]}", 'auth.webhook_secrets[0]: expected a Standard Webhooks secret: "whsec_" and base64'),
     (KEY + "auth: {webhook_secrets: [whsec_c2hvcnQ=]}", "auth.webhook_secrets[0]: has 5 bytes, expected at least 16 (24 are usual)"),
-    ("ilert: {webhook_key: k, heartbeat_url: 'https://x/h'}", "ilert.heartbeat_url: a text: the heartbeat is not in this version yet; leave it empty"),
-    (KEY + "routes: [{target: incident}]", 'routes[0].target: "incident": opening incidents is not in this version yet; leave it "alert"'),
-    (KEY + "routes: [{escalate_if_nobody: x}]", 'routes[0].escalate_if_nobody: "x": looking at who is on call is not in this version yet; leave it null'),
-    (KEY + "routes: [{services: [{alias: a}]}]", "routes[0].services: a list: naming services is not in this version yet; leave it []"),
+    ("ilert: {webhook_key: k, heartbeat_url: 'ftp://x/h'}", "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"),
+    (API + "routes: [{target: incident}]", "routes[0].services: empty; expected a service at least, since the route opens incidents"),
+    (KEY + "routes: [{target: incident, services: [{id: 1}]}]", "routes[0].target: incident, but ilert.api_key is empty; expected the account's API key there"),
+    (API + "routes: [{target: incident, services: [{id: 1, alias: a}]}]", "routes[0].services[0]: got id and alias, expected one of them"),
+    (KEY + "routes: [{services: [{impact: DEGRADED}]}]", "routes[0].services[0]: got neither id nor alias, expected one of them"),
+    (API + "routes: [{name: a, webhook_key: r}, {name: a, webhook_key: r, target: incident, services: [{id: 1}]}]", 'routes[1].target: got "incident", but routes[0], which has the same name "a", opens another kind; expected a name for each kind'),
+    (KEY + "routes: [{services: [{id: 0}]}]", "routes[0].services[0].id: got 0, expected a whole number ≥ 1"),
+    (KEY + "routes: [{escalate_if_nobody: x}]", "routes[0].escalate_if_nobody: needs the account's API key in ilert.api_key, to ask who is on call, and the integration key in ilert.webhook_key"),
     (KEY + "webhooks: {x: {}}", "webhooks.x.event: lacks mcp_id and summary; expected an expression for each, or a preset"),
     (KEY + "webhooks: {x: {preset: zabix}}", 'webhooks.x.preset: got "zabix", expected one of alertmanager, cloudwatch, grafana, icinga, sentry, uptime-kuma, zabbix; did you mean "zabbix"?'),
     (KEY + "webhooks: {'a/b': {preset: zabbix}}", "webhooks.\"a/b\": as a key, got \"a/b\", expected a name of 1 to 64 letters, digits, '.', '_' and '-', with a letter or digit first"),
@@ -418,15 +423,36 @@ def test_a_reload_names_what_needs_a_restart() -> None:
     assert config.reload_differences(old, old) == []
 
 
+def test_a_target_is_one_key_and_one_kind() -> None:
+    settings = loaded(
+        API + "routes: ["
+        "{target: incident, services: [{id: 1}]}, {name: plain, target: incident, services: [{id: 2}]},"
+        " {name: db, webhook_key: r}, {name: calls, webhook_key: r, target: incident, services: [{id: 3}]},"
+        " {name: gone, webhook_key: g, target: incident, drop: true}]"
+    )
+    found = {
+        name: (target.key.reveal(), target.kind, [service.id for service in target.services])
+        for name, target in config.targets(settings).items()
+    }
+    assert found == {
+        "default": ("k", "alert", []),
+        "default-incident": ("a", "incident", [1]),
+        "db": ("r", "alert", []),
+        "calls": ("a", "incident", [3]),
+    }
+
+
 def test_watched_files_are_those_that_hold_secrets_and_certificates(tmp_path: Path) -> None:
     for name in ("a", "w", "t", "r", "c.pem", "k.pem"):
         (tmp_path / name).write_text(f"{name}\n")
+    (tmp_path / "h").write_text("https://beat.ilert.com/api/pings/h\n")
     settings = loaded(
-        "ilert: {api_key_file: a, webhook_key_file: w}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
+        "ilert: {api_key_file: a, webhook_key_file: w, heartbeat_url_file: h}\ntls: {cert_file: c.pem, key_file: k.pem}\n"
         "auth: {tokens: [{name: n, token_file: t}]}\nroutes: [{name: r, webhook_key_file: r}]",
         path=tmp_path / "config.yaml",
     )
-    assert {path.name for path in config.watched_files(settings)} == {"a", "w", "t", "r", "c.pem", "k.pem"}
+    watched = {path.name for path in config.watched_files(settings)}
+    assert watched == {"a", "w", "h", "t", "r", "c.pem", "k.pem"}
     assert settings.ilert.api_key == Secret("a")
     assert settings.auth.tokens[0].token == Secret("t")
     assert config.targets(settings)["r"].key == Secret("r")

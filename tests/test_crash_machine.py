@@ -31,7 +31,7 @@ from faulty_disk import Disk, faulty_disk, looking_at
 from lane_model import LaneModel
 from mcp_ilert.errors import StartError, UnavailableError
 from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Delivery, Done, Kind, Settlement
-from mcp_ilert.spool import checkpoints
+from mcp_ilert.spool import checkpoints, tail, writer
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.view import LaneView
@@ -290,6 +290,8 @@ class CrashMachine(RuleBasedStateMachine):
 
     def choose(self, maybe: list[World]) -> None:
         """Go on with the world that is on the disk; it must be one of these."""
+        with suppress(UnavailableError):
+            self.life.ask(lambda spool: spool.records())  # what the inbox holds is folded
         wrong = [self.differences(world) for world in maybe]
         assert [] in wrong, wrong
         self.world = maybe[wrong.index([])]
@@ -358,6 +360,15 @@ def log_pages(pages: int) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def parts() -> Iterator[None]:
+    """What is accepted is folded later, a key at a time, so that crashes come between."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "DIRECT_FOLD", 0)
+        patch.setattr(tail, "PART_KEYS", 1)
+        yield
+
+
 FEW = settings(
     max_examples=EXAMPLES,
     stateful_step_count=40,
@@ -366,6 +377,18 @@ FEW = settings(
 )
 TestCrash = CrashMachine.TestCase
 TestCrash.settings = FEW
+
+
+class PartsMachine(CrashMachine):
+    """What is accepted is folded after its commit, a key at a time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ends.enter_context(parts())
+
+
+TestCrashBetweenParts = PartsMachine.TestCase
+TestCrashBetweenParts.settings = FEW
 
 
 # A machine that cannot fail proves nothing --------------------------------------------------------------------------

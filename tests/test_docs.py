@@ -21,7 +21,7 @@ from mcp_ilert.decode.presets import PRESETS
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 UNIT = ROOT / "deploy/systemd/mcp-ilert.service"
-NESTED_NOT_LISTED = ("routes[].services[]", "mapping.severity.NAME")  # a later feature; shown by its default
+NESTED_NOT_LISTED = ("mapping.severity.NAME",)  # shown by its default
 
 
 def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:

@@ -80,7 +80,7 @@ async def wire(bridge):
 
 @contextlib.asynccontextmanager
 async def connect(bridge):
-    stream = await trio.open_tcp_stream("127.0.0.1", bridge.port)
+    stream = doors.secured(bridge, await trio.open_tcp_stream("127.0.0.1", bridge.port))
     try:
         yield Wire(stream)
     finally:

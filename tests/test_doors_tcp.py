@@ -78,7 +78,12 @@ class Client:
 
 
 @pytest.fixture(
-    params=(Door("reactor", "reactor"), Door("stream", "stream"), Door("tls", "stream", secure=True)),
+    params=(
+        Door("reactor", "reactor"),
+        Door("reactor-tls", "reactor", secure=True),
+        Door("stream", "stream"),
+        Door("stream-tls", "stream", secure=True),
+    ),
     ids=lambda door: door.name,
 )
 def door(request):

@@ -121,6 +121,21 @@ async def test_a_resolve_follows_its_alert_in_order(tmp_path: Path, sandbox: San
     assert sandbox.core.open_alert("b") is not None
 
 
+async def test_a_rest_api_that_hangs_delays_no_alert(tmp_path: Path, sandbox: SandboxServer) -> None:
+    sandbox.core.set_faults(Fault(kind="hang", method="GET"), now=sandbox.now())
+    ilert = config.Ilert(
+        api_url=sandbox.url, webhook_key=Secret(INTEGRATION_KEY), api_key=Secret("sandbox-api-key")
+    )
+    routes = (config.RouteSettings(escalate_if_nobody="night"),)
+    async with bridge_on(settings_for(tmp_path, sandbox, ilert=ilert, routes=routes)) as (service, client):
+        await until(lambda: any(r.method == "GET" for r in sandbox.core.requests))
+        await client.post("/events", json=event("a"))
+        await until(lambda: service.counts().delivered == 1, seconds=5)
+        assert not service.on_call.now().known
+    (received,) = sandbox.core.events()
+    assert "routingKey" not in json.loads(received.body)
+
+
 async def test_an_alert_that_is_resolved_before_it_was_sent_pages_nobody(
     tmp_path: Path, sandbox: SandboxServer
 ) -> None:

@@ -69,8 +69,9 @@ def test_the_runbook_has_every_metric_and_no_other() -> None:
 
 
 def test_the_runbook_has_every_line_that_readyz_can_say_and_no_other() -> None:
-    said = {line for source in (health.reasons, health.notes, Dispatcher.notes) for line in lines_of(source)}
-    assert len(said) == 8
+    sources = (health.reasons, health.notes, Dispatcher.notes, Dispatcher.ailments)
+    said = {line for source in sources for line in lines_of(source)}
+    assert len(said) == 9
     assert told(section("What /readyz says")) == said
 
 

@@ -18,6 +18,7 @@ from mcp_ilert.config import (
     RateLimit,
     RouteSettings,
     Secret,
+    Service,
     Settings,
     SpoolSettings,
     Storm,
@@ -181,6 +182,35 @@ def test_a_route_that_drops_pages_nobody(tmp_path):
     report = run(tmp_path, [(0, event("a", source="test-1"))], conf(routes=(noise,)))
     assert report.pages == ()
     assert report.counts.dropped_by_route == 1
+
+
+@pytest.mark.parametrize("outage", [None, "lost", "refused", "reset", 503])
+def test_incidents_are_opened_and_resolved_by_the_true_adapter(tmp_path, outage):
+    settings = Settings(
+        ilert=Ilert(webhook_key=Secret("a-true-key"), api_key=Secret("an-account-key")),
+        routes=(
+            RouteSettings(
+                match=Match(source="shop-*"),
+                target="incident",
+                services=(Service(alias="orders"), Service(id=7)),
+            ),
+        ),
+    )
+    arrivals = [
+        (0, event("a", source="shop-1")),
+        (5, event("b")),
+        (90, event("a", source="shop-1", status="resolved")),
+    ]
+    scenario = PROMPT
+    if outage is not None:
+        scenario = Scenario(per_minute=None, latency_seconds=0.1, outages=(Outage(kind=outage, until=20),))
+    report = run(tmp_path, arrivals, settings, scenario)
+    assert sorted((page.target, page.key) for page in report.pages) == [
+        ("default", "b"),
+        ("default-incident", "a"),
+    ]
+    assert report.counts.delivered == 3
+    assert report.counts.error() == 0
 
 
 def test_the_same_input_gives_the_same_output(tmp_path):

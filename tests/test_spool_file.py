@@ -17,6 +17,7 @@ from faulty_disk import faulty_disk
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
+from mcp_ilert.spool.checkpoints import Checkpoints
 from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
@@ -311,6 +312,24 @@ async def test_a_lease_that_was_kept_though_its_commit_failed_is_not_left_to_nob
             first = (await spool.lease([Want("default", 1, 1)], {}, T0)).deliveries
             rest = await lease_all(spool)
             assert sorted([d.key for d in first] + [key for key, _ in rest]) == ["k0", "k1", "k2"]
+
+
+async def test_a_lease_after_which_the_log_cannot_be_written_through_is_not_left_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = [apsw.IOError("planned")]
+
+    def committed(_self: Checkpoints) -> None:
+        if faults:
+            raise faults.pop()
+
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", f"k{i}") for i in range(3)])
+        monkeypatch.setattr(Checkpoints, "committed", committed)
+        first = (await spool.lease([Want("default", 1, 1)], {}, T0)).deliveries
+        rest = await lease_all(spool)
+        assert faults == []
+        assert sorted([d.key for d in first] + [key for key, _ in rest]) == ["k0", "k1", "k2"]
 
 
 async def test_every_put_waits_for_a_sync(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ class Delivery(msgspec.Struct, frozen=True):
     """Sent to learn whether the target or the key works again; costs no attempt."""
     digest: bool = False
     """Ours, not an event: it stands for lanes that wait in a digest, `count` of them."""
+    ref: str = ""
+    """What the target calls that which it has open for the key, as an earlier answer said; "" where none did."""
+    unsure: bool = False
+    """Whether something may be open for the key that `ref` does not name: an earlier request may have been applied."""
 
 
 # What came of one attempt ---------------------------------------------------------------------------------------
@@ -119,6 +123,10 @@ class Delivered(msgspec.Struct, frozen=True, tag=True):
 
     status: int
     correlation_id: str | None = None
+    ref: str | None = None
+    """What the target calls that which is open for the key now ("": nothing is); None: it does not tell."""
+    note: str = ""
+    """What else is worth telling of the moment: who was on call."""
 
 
 class Unavailable(msgspec.Struct, frozen=True, tag=True):
@@ -169,6 +177,9 @@ Outcome = Delivered | Unavailable | Throttled | Refused | Suspect | Rejected
 
 class Done(msgspec.Struct, frozen=True, tag=True):
     """The operation is delivered."""
+
+    ref: str | None = None
+    """As in Delivered: kept with the lane; None keeps what was known."""
 
 
 class Again(msgspec.Struct, frozen=True, tag=True):

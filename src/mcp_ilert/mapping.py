@@ -5,7 +5,7 @@ The same table serves the doors (`entry`) and the delivery (`route`): a route is
 
 import fnmatch
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -47,6 +47,8 @@ class RouteRules(Protocol):
     @property
     def routing_key(self) -> str | None: ...
     @property
+    def escalate_if_nobody(self) -> str | None: ...
+    @property
     def target(self) -> str: ...
     @property
     def services(self) -> Sequence[Any]: ...
@@ -87,6 +89,26 @@ class Route(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     services: tuple[Any, ...] = ()
     drop: bool = False
+    escalate_if_nobody: str | None = None
+    """The routing key in place of the other while nobody is on call."""
+    on_call: str = ""
+    """Who was on call when it was asked, where that is known; no part of the rules."""
+
+
+class Considered(msgspec.Struct, frozen=True):
+    """A route that was asked, and its conditions that the event does not meet; none: it matches."""
+
+    route: str
+    failed: tuple[str, ...] = ()
+
+
+class _Only(msgspec.Struct, frozen=True):
+    """A match with one condition of another one."""
+
+    source: str | None = None
+    tags: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
 
 
 class Mapper:
@@ -99,6 +121,7 @@ class Mapper:
         self._names_severity = (FIELD, "severity") in parts
         self._plain_key = parts == ((FIELD, "mcp_id"),)
         self._routes = [_route(route) for route in rules.routes]
+        self._matches = [route.match for route in rules.routes]
         self._default = Route()
         self._table = _table(rules, parts)
 
@@ -143,10 +166,34 @@ class Mapper:
         """The first route that matches the event, as an operator knows it: `routes[2] "db"`; "" where none does."""
         severity = self._table.severity(event.priority, event.severity)
         found = self._table.first(event.source, event.tags, severity, event.labels) if self._routes else -1
-        if found < 0:
-            return ""
-        name = self._routes[found].name
-        return f'routes[{found}] "{name}"' if name else f"routes[{found}]"
+        return "" if found < 0 else self._called(found)
+
+    def _called(self, i: int) -> str:
+        name = self._routes[i].name
+        return f'routes[{i}] "{name}"' if name else f"routes[{i}]"
+
+    # Explaining, by the same table ---------------------------------------------------------------------------
+
+    def severity_by(self, event: Event) -> str:
+        """By what the event got its class."""
+        if event.severity is not None and event.severity in self._table.words:
+            return f"its severity {event.severity!r}"
+        if event.priority is None:
+            return "mapping.default_severity: the event gives no priority"
+        if event.priority in self._table.priorities:
+            return f"mapping.priority_map: priority {event.priority}"
+        return f"mapping.default_severity: mapping.priority_map has no priority {event.priority}"
+
+    def considered(self, event: Event) -> tuple[Considered, ...]:
+        """The routes in their order, up to the one that matches, each with the conditions that failed."""
+        severity = self.severity(event)
+        found = self._table.first(event.source, event.tags, severity, event.labels) if self._routes else -1
+        last = len(self._matches) if found < 0 else found
+        asked = [
+            Considered(self._called(i), tuple(_failed(match, event, severity)))
+            for i, match in enumerate(self._matches[:last])
+        ]
+        return (*asked, *((Considered(self._called(found)),) if found >= 0 else ()))
 
     def _key(self, event: Event, severity: int) -> str:
         if self._names_severity:  # the class that we found, not the word (if any) that a dialect gave
@@ -159,6 +206,31 @@ class Mapper:
         if not key:
             raise InvalidEventError("$.mcp_id: expected an alert key, got nothing but white space")
         return key
+
+
+def _failed(match: Match, event: Event, severity: Severity) -> Iterator[str]:
+    """The conditions that the event does not meet, each asked alone of a rule like the table's."""
+    classes = {each.name.lower(): int(each) for each in Severity}
+    word = severity.name.lower()
+    asked: list[tuple[_Only, str]] = [
+        (_Only(source=match.source), f"source {event.source!r} does not match {match.source!r}"),
+        *((_Only(tags=(tag,)), f"tag {tag!r} is missing") for tag in match.tags),
+        (
+            _Only(severity=tuple(match.severity)),
+            f"severity {word} is none of {', '.join(match.severity)}",
+        ),
+        *(
+            (_Only(labels={name: value}), f"label {name} is {_label(event, name)}, not {value!r}")
+            for name, value in match.labels.items()
+        ),
+    ]
+    for only, text in asked:
+        if not _rule(only, classes).matches(event.source, event.tags, severity, event.labels):
+            yield text
+
+
+def _label(event: Event, name: str) -> str:
+    return repr(event.labels[name]) if name in event.labels else "missing"
 
 
 # From the configuration --------------------------------------------------------------------------------------
@@ -203,7 +275,13 @@ def _route(route: RouteRules) -> Route:
     else:
         target = DEFAULT_INCIDENT_TARGET if route.target == "incident" else DEFAULT_TARGET
     return Route(
-        route.name, target, route.routing_key, dict(route.labels), tuple(route.services), drop=route.drop
+        route.name,
+        target,
+        route.routing_key,
+        dict(route.labels),
+        tuple(route.services),
+        drop=route.drop,
+        escalate_if_nobody=route.escalate_if_nobody,
     )
 
 

@@ -500,3 +500,40 @@ async def test_a_flood_is_taken_in_slices_and_all_of_it_arrives(world: World) ->
         await world.spool.records()
     counts = world.spool.counts()
     assert (counts.accepted, counts.pending, counts.coalesced) == (40_001, 701, 39_300)
+
+
+# What the target calls what is open ---------------------------------------------------------------------------
+
+
+async def test_what_the_target_calls_it_comes_with_the_next_operation_until_it_is_closed(
+    world: World,
+) -> None:
+    await world.put(entry("A", "k"))
+    first = await world.send(Done("42"))
+    assert (first.ref, first.unsure) == ("", False)
+    await world.put(entry("C", "k"))
+    second = await world.send(Done())
+    assert (second.ref, second.unsure) == ("42", False)
+    await world.put(entry("R", "k"))
+    third = await world.send(Done(""))
+    assert third.ref == "42"
+    await world.put(entry("A", "k", text='{"again": 1}'))
+    (fourth,) = await world.lease()
+    assert (fourth.ref, fourth.unsure) == ("", False)
+
+
+async def test_what_may_have_been_applied_is_told_with_the_next_attempt(world: World) -> None:
+    await world.put(entry("A", "k"))
+    await world.send(Again(0, 1, 0, certain=True))
+    assert not (await world.send(Again(0, 1, 0, certain=False))).unsure
+    assert (await world.send(Done("42"))).unsure
+    await world.put(entry("A", "k", text='{"again": 1}'))
+    assert not (await world.send(Done("42"))).unsure
+
+
+async def test_an_open_alert_that_the_target_has_no_name_for_is_to_be_looked_for(world: World) -> None:
+    await world.put(entry("A", "k"))
+    await world.send(Done(""))
+    await world.put(entry("R", "k"))
+    (delivery,) = await world.lease()
+    assert (delivery.ref, delivery.unsure) == ("", True)

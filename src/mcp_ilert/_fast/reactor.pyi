@@ -1,6 +1,7 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.wire import Arrival, Session
 
 class Owner(Protocol):
@@ -18,11 +19,17 @@ class Listener:
     """A listening socket, and what becomes of the connections that it accepts."""
 
     fd: int
-    def __init__(self, fd: int, begin: Callable[[bytes, int], Session | None], full: bytes) -> None:
-        """`begin(first, fd)` gives a session for a connection that begins with these bytes.
+    def __init__(
+        self,
+        fd: int,
+        begin: Callable[[bytes, int, Tls | None], Session | None],
+        full: Callable[[], bytes],
+        layer: Callable[[], Tls | None],
+    ) -> None:
+        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes.
 
         It gives None where it is none for a session, NotImplemented where to know takes more bytes. Who is turned
-        away is told `full`.
+        away is told `full()`. `layer()` is the next connection's TLS, None where it is plain.
         """
 
 class Reactor:
@@ -33,6 +40,7 @@ class Reactor:
     full: bool
     """Too much waits for the spool: a connection that waits for answers is not read."""
     most_held: int
+    handshake: float
     head: float
     body: float
     grace: float
@@ -42,8 +50,8 @@ class Reactor:
     linger: float
     held: int
     """Bytes of requests that are not complete."""
-    handed: list[tuple[int, bytes, str]]
-    """What is not for sessions: descriptor, unread bytes, address. The owner takes it out."""
+    handed: list[tuple[int, bytes, str, Tls | None]]
+    """What is not for sessions: descriptor, unread bytes, address, TLS. The owner takes it out."""
     def __init__(self, owner: Owner, wheel: Wheel) -> None: ...
     def __len__(self) -> int: ...
     def listen(self, listener: Listener) -> None:
@@ -67,6 +75,12 @@ class Reactor:
 
     def go_away(self, now: float, firm: bool) -> None:
         """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`."""
+
+    def let_go(self, now: float) -> None:
+        """Have all who are connected now go after what they wait for; who comes later stays."""
+
+    def drop_leaving(self) -> None:
+        """Drop those of them who have not gone."""
 
     def end(self) -> None:
         """Drop every connection."""

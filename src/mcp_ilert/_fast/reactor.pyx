@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Many connections over one epoll set: a round receives from all that are ready, and gives all that they ask.
 
-It moves bytes between sockets and sessions (mcp_ilert.wire). Of a connection that waits it keeps nothing but
+It moves bytes between sockets and sessions (mcp_ilert.wire), through TLS where a connection has it
+(_fast/tls.py). Of a connection that waits it keeps nothing but
 a small object: what is received goes through one buffer for all. It knows no Trio and no intake; its owner
 (doors/reactor.py) turns it, answers the requests, and takes over what is not for sessions.
 
@@ -71,6 +72,7 @@ cdef enum:
     ROUND_BYTES = 524_288
     MOST_PENDING = 8_192  # requests of one connection that wait for their answers
     LARGE_BYTES = 16_384  # of output, after which there may be more
+    RECORD_BYTES = 128  # of a round that reading a record of TLS costs, however small it is
     EAGER_HELD = 4_096  # bytes of a request that is not complete, while too much is held in all
 
 cdef double ACCEPT_PAUSE = 0.125
@@ -83,14 +85,17 @@ cdef class Listener:
 
     cdef readonly int fd
     cdef readonly object begin
-    cdef readonly bytes full
+    cdef readonly object full
+    cdef readonly object layer
 
-    def __init__(self, int fd, begin, bytes full):
-        """`begin(first, fd)` gives a session for a connection that begins with these bytes, None where it is
-        none for a session, NotImplemented where that takes more bytes. Who is turned away is told `full`."""
+    def __init__(self, int fd, begin, full, layer):
+        """`begin(first, fd, tls)` gives a session for a connection that begins with these bytes, None where
+        it is none for a session, NotImplemented where that takes more. Who is turned away is told `full()`.
+        `layer()` is the next connection's TLS, None where it is plain."""
         self.fd = fd
         self.begin = begin
         self.full = full
+        self.layer = layer
 
 
 cdef class Conn:
@@ -99,6 +104,7 @@ cdef class Conn:
     cdef readonly int fd
     cdef readonly str address
     cdef readonly object session
+    cdef readonly object tls
     cdef Listener listener
     cdef bytes first  # what has come while that is too little for a session
     cdef bytes out  # what is being sent, of which `sent` bytes are
@@ -108,6 +114,8 @@ cdef class Conn:
     cdef uint32_t watched
     cdef int phase
     cdef bint ended  # the client sends no more
+    cdef bint told  # that we say no more (TLS)
+    cdef bint leaving  # it takes no request any more
     cdef bint lingering  # our side is shut; what comes is thrown away
     cdef double since  # when the phase began, or the last request came; of a lingering one, when it ends
     cdef double since_out  # when the client last took something
@@ -122,7 +130,7 @@ cdef class Reactor:
     cdef readonly int fd
     cdef public bint full  # too much waits for the spool
     cdef public Py_ssize_t most_held
-    cdef public double head, body, keep_alive, send_for, linger
+    cdef public double handshake, head, body, keep_alive, send_for, linger
     cdef public double grace, rate  # after so many seconds a body must have come at so many bytes a second
     cdef readonly Py_ssize_t held  # bytes of requests that are not complete
     cdef readonly list handed
@@ -161,7 +169,7 @@ cdef class Reactor:
         self.stalled = set()
         self.handed = []
         self.most_held = 64 * 1024 * 1024
-        self.head = self.body = self.send_for = 10
+        self.handshake = self.head = self.body = self.send_for = 10
         self.keep_alive = 75
         self.grace, self.rate = 10, 500
         self.linger = 2
@@ -188,7 +196,6 @@ cdef class Reactor:
 
     def listen(self, Listener listener):
         """Accept what comes at this socket."""
-        self.leaving = False
         self.listeners[listener.fd] = listener
         self._control(EPOLL_CTL_ADD, listener.fd, 0, EPOLLIN)
 
@@ -234,7 +241,7 @@ cdef class Reactor:
             conn = <Conn>found
             if conn.number != told >> 32:
                 continue  # it ended in this round, and its descriptor has come back
-            if events & EPOLLIN:
+            if events & EPOLLIN and conn.watched & EPOLLIN:  # not where what was told is of the past
                 self._receive(conn, arrivals)
             elif events & (EPOLLERR | EPOLLHUP):
                 self._drop(conn)
@@ -292,6 +299,32 @@ cdef class Reactor:
                     continue
             self._settle(conn, False)
 
+    def let_go(self, double now):
+        """Have all who are connected now go after what they wait for; who comes later stays."""
+        cdef Conn conn
+        self.now = now
+        for found in list(self.conns.values()):
+            conn = <Conn>found
+            if conn.fd < 0 or conn.lingering:
+                continue
+            conn.leaving = True
+            if conn.session is None:
+                if conn.first is None:
+                    self._finish(conn)
+                continue
+            try:
+                conn.session.go_away()
+            except Exception as error:
+                self._fail(conn, error)
+                continue
+            self._settle(conn, False)
+
+    def drop_leaving(self):
+        """Drop those of them who have not gone."""
+        for conn in list(self.conns.values()):
+            if (<Conn>conn).leaving:
+                self._drop(<Conn>conn)
+
     def end(self):
         """Drop every connection."""
         for conn in list(self.conns.values()):
@@ -326,8 +359,10 @@ cdef class Reactor:
 
     cdef int _take(self, Listener listener, int fd, str address) except -1:
         cdef Conn conn
+        cdef bytes full
         if not self.owner.enter(address):
-            send(fd, PyBytes_AS_STRING(listener.full), PyBytes_GET_SIZE(listener.full), MSG_NOSIGNAL)
+            full = listener.full()
+            send(fd, PyBytes_AS_STRING(full), PyBytes_GET_SIZE(full), MSG_NOSIGNAL)
             shutdown(fd, SHUT_WR)
             recv(fd, self.buffer, RECEIVE_BYTES, 0)  # what is unread at a close would take the answer with it
             c_close(fd)
@@ -343,10 +378,11 @@ cdef class Reactor:
         conn.number = self.numbers
         conn.watched = EPOLLIN
         self.conns[fd] = conn
-        self.wheel.by(conn, self.now + self.keep_alive)
         try:
+            conn.tls = listener.layer()
+            self.wheel.by(conn, self.now + (self.keep_alive if conn.tls is None else self.handshake))
             self._control(EPOLL_CTL_ADD, fd, conn.number, EPOLLIN)
-        except OSError as error:  # the system watches no more
+        except Exception as error:  # the system watches no more
             self._fail(conn, error)
         return 0
 
@@ -372,7 +408,6 @@ cdef class Reactor:
 
     cdef int _receive(self, Conn conn, list arrivals) except -1:
         cdef ssize_t size = recv(conn.fd, self.buffer, RECEIVE_BYTES, 0)
-        cdef Py_ssize_t before = len(arrivals)
         if size < 0:
             if errno != EAGAIN and errno != EINTR:
                 self._drop(conn)
@@ -382,9 +417,48 @@ cdef class Reactor:
             if size == 0:
                 self._drop(conn)
             return 0
-        if size == 0:
-            conn.ended = True
         data = PyBytes_FromStringAndSize(self.buffer, size)
+        if conn.tls is not None:
+            self._unseal(conn, data, arrivals)
+        else:
+            self._give(conn, data, arrivals)
+        return 0
+
+    cdef int _unseal(self, Conn conn, bytes data, list arrivals) except -1:
+        """Give the session what the client says in these records."""
+        cdef object tls = conn.tls
+        cdef bint shaking = not tls.established
+        cdef bytes said
+        try:
+            said = tls.receive(data)
+        except Exception as error:
+            self._push(conn, tls.output())  # the alert
+            self._fail(conn, error)
+            return 0
+        self.received += <Py_ssize_t>tls.work * RECORD_BYTES
+        if shaking:
+            self._push(conn, tls.output())
+            if conn.fd < 0:
+                return 0
+            if tls.established:
+                conn.since = self.now
+            elif tls.ended:
+                self._drop(conn)
+                return 0
+            self._settle(conn, False)
+        if said:
+            self._give(conn, said, arrivals)
+        if tls.ended and conn.fd >= 0 and not conn.lingering and (
+            conn.session is None or not conn.session.leaving  # who takes it over is told
+        ):
+            self._give(conn, b"", arrivals)
+        return 0
+
+    cdef int _give(self, Conn conn, bytes data, list arrivals) except -1:
+        """Give the session what the client says; b"" where it says no more."""
+        cdef Py_ssize_t before = len(arrivals)
+        if PyBytes_GET_SIZE(data) == 0:
+            conn.ended = True
         if conn.session is None:
             data = self._begin(conn, data)
             if data is None:
@@ -407,7 +481,7 @@ cdef class Reactor:
         if conn.first is not None:
             data = conn.first + data
         try:
-            session = conn.listener.begin(data, conn.fd)
+            session = conn.listener.begin(data, conn.fd, conn.tls)
         except Exception as error:
             self._fail(conn, error)
             return None
@@ -437,6 +511,18 @@ cdef class Reactor:
             self._send(conn, data)
         if conn.fd >= 0:
             self._settle(conn, False)
+        return 0
+
+    cdef int _push(self, Conn conn, bytes data) except -1:
+        """Send this behind what is being sent."""
+        if conn.out is not None:
+            conn.out = conn.out + data
+        elif data:
+            self._send(conn, data)
+        return 0
+
+    cdef int _say(self, Conn conn, bytes data) except -1:
+        self._send(conn, data if conn.tls is None else conn.tls.seal(data))
         return 0
 
     cdef int _send(self, Conn conn, bytes data) except -1:
@@ -477,24 +563,31 @@ cdef class Reactor:
         cdef int pending, phase
         cdef Py_ssize_t held
         cdef bytes data
-        if conn.fd < 0 or conn.lingering or session is None:
+        if conn.fd < 0 or conn.lingering:
+            return 0
+        if session is None:
+            self._want(conn, EPOLLIN if conn.out is None else EPOLLOUT)
+            return 0
+        if conn.told:
+            if conn.out is None:
+                self._finish(conn)
             return 0
         while conn.out is None:
             data = session.output()
             if not data:
                 break
-            self._send(conn, data)
+            self._say(conn, data)
             if conn.fd < 0:
                 return 0
             if PyBytes_GET_SIZE(data) < LARGE_BYTES:
                 break
         pending = session.pending
-        if self.leaving and pending == 0 and conn.out is None and not session.closing:
+        if (self.leaving or conn.leaving) and pending == 0 and conn.out is None and not session.closing:
             for _ in range(3):  # each call is firmer
                 session.go_away()
             data = session.output()
             if data:
-                self._send(conn, data)
+                self._say(conn, data)
                 if conn.fd < 0:
                     return 0
         if pending == 0 and conn.out is None:
@@ -532,6 +625,10 @@ cdef class Reactor:
             self.wheel.by(conn, self.now + RECHECK)
         else:
             wanted = EPOLLIN
+        self._want(conn, wanted)
+        return 0
+
+    cdef int _want(self, Conn conn, uint32_t wanted) except -1:
         if wanted != conn.watched:
             conn.watched = wanted
             self._control(EPOLL_CTL_MOD, conn.fd, conn.number, wanted)
@@ -571,6 +668,8 @@ cdef class Reactor:
     cdef double _until(self, Conn conn) except -1:
         if conn.lingering:
             return conn.since
+        if conn.tls is not None and not conn.tls.established:
+            return conn.since + self.handshake
         if conn.out is not None:
             return conn.since_out + self.send_for
         if conn.session is None:
@@ -588,6 +687,14 @@ cdef class Reactor:
     cdef int _finish(self, Conn conn) except -1:
         """All is said. Our side is shut first, and what the client still sends is read for a moment."""
         cdef double linger
+        if conn.tls is not None and not conn.told:
+            conn.told = True
+            self._push(conn, conn.tls.close())
+            if conn.fd < 0:
+                return 0
+            if conn.out is not None and conn.session is not None:
+                self._want(conn, EPOLLOUT)
+                return 0
         shutdown(conn.fd, SHUT_WR)
         if self.leaving:
             linger = min(self.linger, LEAVING_LINGER)  # who was answered long ago has read it
@@ -601,17 +708,15 @@ cdef class Reactor:
         conn.lingering = True
         conn.since += linger
         self.wheel.by(conn, conn.since)
-        if conn.watched != EPOLLIN:
-            conn.watched = EPOLLIN
-            self._control(EPOLL_CTL_MOD, conn.fd, conn.number, EPOLLIN)
+        self._want(conn, EPOLLIN)
         return 0
 
     cdef int _hand_over(self, Conn conn, bytes unread) except -1:
         """Give socket and bytes to the owner; the connection stays counted as one of its address."""
         cdef int fd = conn.fd
         self._control(EPOLL_CTL_DEL, fd, 0, 0)
+        self.handed.append((fd, unread, conn.address, conn.tls))
         self._forget(conn)
-        self.handed.append((fd, unread, conn.address))
         return 0
 
     cdef int _fail(self, Conn conn, error) except -1:
@@ -633,7 +738,7 @@ cdef class Reactor:
         self._part(conn)
         self.wheel.remove(conn)
         conn.fd = -1
-        conn.out = conn.first = None
+        conn.out = conn.first = conn.tls = None
         return 0
 
     cdef int _part(self, Conn conn) except -1:

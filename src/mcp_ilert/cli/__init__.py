@@ -4,7 +4,20 @@ from pathlib import Path
 
 import click
 
-from mcp_ilert.cli import audit, check, demo, map_test, openapi, queue, sandbox, send, serve, simulate, why
+from mcp_ilert.cli import (
+    audit,
+    check,
+    demo,
+    explain,
+    map_test,
+    openapi,
+    queue,
+    sandbox,
+    send,
+    serve,
+    simulate,
+    why,
+)
 from mcp_ilert.cli.common import USAGE, Readable
 from mcp_ilert.cli.locate import FILE
 
@@ -45,7 +58,8 @@ def cli(ctx: click.Context, config: Path | None) -> None:
         ctx.exit(USAGE)
 
 
-for _module in (serve, demo, check, send, queue, why, audit, simulate, map_test, sandbox, openapi):
+MODULES = (serve, demo, check, send, queue, why, audit, explain, map_test, simulate, sandbox, openapi)
+for _module in MODULES:
     for _command in _module.commands:
         cli.add_command(_command)
 

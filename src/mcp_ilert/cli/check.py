@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -11,6 +12,7 @@ import click
 import msgspec
 
 from mcp_ilert import config
+from mcp_ilert.cli.asking import MOST_BYTES, Finding, about_incidents
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.errors import ConfigError
 
@@ -104,6 +106,9 @@ def ask(settings: Settings, client: "httpx.Client") -> Iterator[Verdict]:
             continue
         url = f"{settings.ilert.api_base}/alert-sources/{quote(integration.reveal(), safe='')}"
         yield _integration_verdict(path, _get(client, url, key))
+    if account:
+        get = partial(_fetch, client, settings)
+        yield from (_finding_verdict(finding) for finding in about_incidents(settings, get))
 
 
 def _integration_keys(settings: Settings) -> Iterator[tuple[str, Secret]]:
@@ -112,7 +117,7 @@ def _integration_keys(settings: Settings) -> Iterator[tuple[str, Secret]]:
     if settings.ilert.webhook_key:
         found[settings.ilert.webhook_key] = "ilert.webhook_key"
     for i, route in enumerate(settings.routes):
-        if route.webhook_key:
+        if route.webhook_key and route.target == "alert":
             found.setdefault(route.webhook_key, f"routes[{i}].webhook_key")
     yield from ((path, key) for key, path in found.items())
 
@@ -129,6 +134,31 @@ def _get(client: "httpx.Client", url: str, key: Secret) -> int | str:
         return "no answer in time (ilert.timeout_seconds)"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return f"{type(error).__name__}{_system_reason(error)}"
+
+
+def _fetch(client: "httpx.Client", settings: Settings, path: str) -> tuple[int | str, bytes]:
+    """The answer's status, or why there is none, and as much of its body as is read at all."""
+    import httpx  # noqa: PLC0415 - heavy, and only --online needs it
+
+    url, body = f"{settings.ilert.api_base}/{path}", bytearray()
+    headers = {"Authorization": f"Bearer {settings.ilert.api_key.reveal()}"}
+    try:
+        with client.stream("GET", url, headers=headers) as answer:
+            for chunk in answer.iter_bytes():
+                body += chunk
+                if len(body) > MOST_BYTES:
+                    break
+            return answer.status_code, bytes(body)
+    except httpx.TimeoutException:
+        return "no answer in time (ilert.timeout_seconds)", b""
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        return f"{type(error).__name__}{_system_reason(error)}", b""
+
+
+def _finding_verdict(finding: Finding) -> Verdict:
+    if finding.good is None:
+        return Verdict(f"{finding.path}: not known to work: {finding.text}", RUNTIME)
+    return Verdict(f"{finding.path}: {finding.text}", VALID if finding.good else CONFIGURATION)
 
 
 def _system_reason(error: BaseException) -> str:

@@ -1,12 +1,10 @@
 """The configuration: read, checked, and explained to who wrote it."""
 
 from mcp_ilert.config.check import (
-    TargetSettings,
     is_loopback,
     problems,
     reload_differences,
     spool_path,
-    targets,
     warnings,
     watched_files,
 )
@@ -34,6 +32,7 @@ from mcp_ilert.config.model import (
     Token,
     Webhook,
 )
+from mcp_ilert.config.routes import TargetSettings, targets
 from mcp_ilert.config.schema import json_schema
 from mcp_ilert.config.secret import Secret, hide_secrets
 from mcp_ilert.config.template import Field, TemplateError, parse_template

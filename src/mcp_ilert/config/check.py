@@ -5,30 +5,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import msgspec
-
-from mcp_ilert.config.kinds import RESERVED_TARGETS, SEVERITY_WORDS
-from mcp_ilert.config.model import RouteSettings, Settings
+from mcp_ilert.config.fault import Fault
+from mcp_ilert.config.kinds import SEVERITY_WORDS, http_url
+from mcp_ilert.config.model import Settings
+from mcp_ilert.config.routes import route_faults
 from mcp_ilert.config.secret import Secret
 from mcp_ilert.config.show import show, show_key
 from mcp_ilert.config.webhooks import signing_faults, webhook_faults
 
 CONTAINER_PATIENCE_SECONDS = 10
 SHORT_TOKEN = 16
-
-
-class Fault(msgspec.Struct, frozen=True):
-    """A problem between keys; `paths` are all that it rests on."""
-
-    paths: tuple[str, ...]
-    line: str
-
-
-class TargetSettings(msgspec.Struct, frozen=True):
-    """One integration key and what is opened with it."""
-
-    key: Secret
-    kind: str = "alert"
 
 
 def faults(settings: Settings) -> Iterator[Fault]:
@@ -38,7 +24,7 @@ def faults(settings: Settings) -> Iterator[Fault]:
     yield from _tokens(settings)
     yield from (Fault(paths, line) for paths, line in webhook_faults(settings.webhooks))
     yield from (Fault(paths, line) for paths, line in signing_faults(settings.auth.webhook_secrets))
-    yield from _routes(settings)
+    yield from route_faults(settings)
     yield from _numbers(settings)
     yield from _ports(settings)
 
@@ -56,6 +42,9 @@ def _keys(settings: Settings) -> Iterator[Fault]:
             "ilert.webhook_key: empty, and so is ilert.api_key;"
             " expected the integration key of an alert source in one of them",
         )
+    if ilert.heartbeat_url and http_url(ilert.heartbeat_url.reveal()):
+        line = "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"
+        yield Fault(("ilert.heartbeat_url", "ilert.heartbeat_url_file"), line)
     if (tls.cert_file is None) != (tls.key_file is None):
         missing, given = ("key_file", "cert_file") if tls.key_file is None else ("cert_file", "key_file")
         yield Fault(
@@ -125,52 +114,6 @@ def _tokens(settings: Settings) -> Iterator[Fault]:
         yield Fault(("auth.required", "auth.tokens", "tls.client_ca_file"), line)
 
 
-def _routes(settings: Settings) -> Iterator[Fault]:
-    names: dict[Secret, tuple[str, str]] = {}
-    if settings.ilert.integration_key:
-        names[settings.ilert.integration_key] = ("default", "ilert")
-    keys: dict[str, tuple[Secret, str]] = {}
-    for i, route in enumerate(settings.routes):
-        here = f"routes[{i}]"
-        if route.webhook_key:
-            yield from _own_target(route, here, names, keys)
-
-
-def _own_target(
-    route: RouteSettings,
-    here: str,
-    names: dict[Secret, tuple[str, str]],
-    keys: dict[str, tuple[Secret, str]],
-) -> Iterator[Fault]:
-    """A route with its own key: key and name must name the same target everywhere."""
-    paths = (f"{here}.name", f"{here}.webhook_key")
-    if route.name is None:
-        line = f"{here}.name: missing; expected a name, since the route has a webhook_key of its own"
-        yield Fault(paths, line)
-        return
-    if route.name in RESERVED_TARGETS:
-        line = (
-            f"{here}.name: got {show(route.name)}, expected another name: it is that of routes without a key"
-        )
-        yield Fault(paths, line)
-        return
-    known, where = names.setdefault(route.webhook_key, (route.name, here))
-    if where == "ilert":
-        line = f"{here}.webhook_key: is the key of the target default; leave it out, and the route goes there"
-        yield Fault((*paths, "ilert.api_key", "ilert.webhook_key"), line)
-    elif known != route.name:
-        line = (
-            f"{here}.name: got {show(route.name)}, expected {show(known)}: {where} has the same webhook_key"
-        )
-        yield Fault((*paths, f"{where}.name", f"{where}.webhook_key"), line)
-    key, where = keys.setdefault(route.name, (route.webhook_key, here))
-    if key != route.webhook_key:
-        line = f"{here}.webhook_key: differs from that of {where}, which has the same name {show(route.name)}"
-        yield Fault(
-            (*paths, f"{where}.name", f"{where}.webhook_key"), f"{line}; expected a name for each key"
-        )
-
-
 def _numbers(settings: Settings) -> Iterator[Fault]:
     rate, retries = settings.rate_limit, settings.retries
     if rate.burst is not None and rate.burst > rate.per_minute:
@@ -208,6 +151,9 @@ def warnings(settings: Settings) -> list[str]:
     url = urlsplit(settings.ilert.api_url)
     if url.scheme == "http" and not is_loopback(url.hostname or ""):
         lines.append("ilert.api_url: http:// sends keys and events unencrypted; use https://")
+    beat = urlsplit(settings.ilert.heartbeat_url.reveal())
+    if beat.scheme == "http" and not is_loopback(beat.hostname or ""):
+        lines.append("ilert.heartbeat_url: http:// sends the monitor's key unencrypted; use https://")
     known = settings.auth.tokens or settings.tls.client_ca_file
     if not known and not is_loopback(settings.listen.address):
         lines.append(
@@ -251,15 +197,6 @@ def is_loopback(host: str) -> bool:
 # What follows -------------------------------------------------------------------------------------------
 
 
-def targets(settings: Settings) -> dict[str, TargetSettings]:
-    """Every target by its name, `default` first."""
-    found = {"default": TargetSettings(settings.ilert.integration_key)}
-    for route in settings.routes:
-        if route.webhook_key and route.name is not None:
-            found.setdefault(route.name, TargetSettings(route.webhook_key))
-    return found
-
-
 def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:
     """The spool's file."""
     if settings.spool.path is not None:
@@ -277,7 +214,14 @@ def spool_path(settings: Settings, environ: Mapping[str, str]) -> Path:
 def watched_files(settings: Settings) -> tuple[Path, ...]:
     """The files beside the configuration whose change asks for a reload: secrets and certificates."""
     tls, ilert = settings.tls, settings.ilert
-    named = [ilert.api_key_file, ilert.webhook_key_file, tls.cert_file, tls.key_file, tls.client_ca_file]
+    named = [
+        ilert.api_key_file,
+        ilert.webhook_key_file,
+        ilert.heartbeat_url_file,
+        tls.cert_file,
+        tls.key_file,
+        tls.client_ca_file,
+    ]
     named.append(settings.auth.webhook_secrets_file)
     named += [token.token_file for token in settings.auth.tokens]
     named += [route.webhook_key_file for route in settings.routes]

@@ -25,6 +25,7 @@ from mcp_ilert.config.kinds import (
     Rate,
     ReadableFile,
     Seconds,
+    ServiceId,
     SeverityWord,
     Size,
     Space,
@@ -122,12 +123,10 @@ class Ilert(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     timeout_seconds: Annotated[Seconds, about("How long one request to iLert may take.")] = 10.0
     # Its last part is the heartbeat's key, so the whole URL is kept as a secret.
-    heartbeat_url: Annotated[Secret, about("Pinged while the bridge is healthy.", later="the heartbeat")] = (
-        msgspec.field(default_factory=Secret)
+    heartbeat_url: Annotated[Secret, about("Pinged each 60 s while the bridge is well.")] = msgspec.field(
+        default_factory=Secret
     )
-    heartbeat_url_file: Annotated[
-        PrivateFile | None, about("A file that holds heartbeat_url.", later="the heartbeat")
-    ] = None
+    heartbeat_url_file: Annotated[PrivateFile | None, _FILE_OF] = None
 
     @property
     def api_base(self) -> str:
@@ -197,9 +196,12 @@ class Match(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Service(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A service that an alert or incident touches."""
 
-    id: int | None = None
-    alias: str | None = None
-    impact: str | None = None
+    id: Annotated[ServiceId | None, about("iLert's number of the service.")] = None
+    alias: Annotated[Words | None, about("The service's alias, in place of its number.")] = None
+    impact: Annotated[
+        Literal["OPERATIONAL", "UNDER_MAINTENANCE", "DEGRADED", "PARTIAL_OUTAGE", "MAJOR_OUTAGE"] | None,
+        about("Of an incident on the service; null: DEGRADED."),
+    ] = None
 
 
 class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -213,12 +215,10 @@ class RouteSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_key_file: Annotated[PrivateFile | None, _FILE_OF] = None
     routing_key: Annotated[Words | None, about("Overrides the escalation policy at iLert.")] = None
     escalate_if_nobody: Annotated[
-        Words | None, about("Escalation where nobody is on call.", later="looking at who is on call")
+        Words | None, about("The routing key in place of routing_key while nobody is on call.")
     ] = None
-    target: Annotated[
-        Literal["alert", "incident"], about("What is opened at iLert.", later="opening incidents")
-    ] = "alert"
-    services: Annotated[tuple[Service, ...], about("Services touched.", later="naming services")] = ()
+    target: Annotated[Literal["alert", "incident"], about("What is opened at iLert.")] = "alert"
+    services: Annotated[tuple[Service, ...], about("Services touched; an incident needs one.")] = ()
     labels: Annotated[dict[str, str], about("Labels added to the alert.")] = {}
     drop: Annotated[bool, about("Drop the events; they are counted.")] = False
 

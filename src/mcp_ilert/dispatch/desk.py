@@ -9,6 +9,7 @@ import trio
 from mcp_ilert.clock import NowMs
 from mcp_ilert.dispatch.pace import ADDRESS_PER_MINUTE, Learnt, Pace, limits, rate
 from mcp_ilert.dispatch.rules import Chance, Metrics, Rules
+from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.dispatch.track import Bell, Places, Track
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.spool.port import Spool
@@ -50,6 +51,24 @@ class Desk:
         """Go on with what was left of the shared tokens."""
         now = trio.current_time()
         self._address = Pace(*limits(rate(ADDRESS_PER_MINUTE), Learnt(), now), tokens, now)
+
+    def siblings(self, track: Track) -> list[Track]:
+        """The other targets that send by the same key."""
+        key = track.post.target.credential
+        return [t for t in self.tracks.values() if t is not track and t.post.target.credential == key]
+
+    def take(self, track: Track, state: TargetState, *, turned: bool) -> None:
+        """A target's state is another now; what of it is the key's, all targets of the key have.
+
+        `turned`: something shows that did not before.
+        """
+        before, track.state = track.state, state
+        others = self.siblings(track)
+        for other in others:
+            other.follow(before, state)
+        if turned:
+            for each in (track, *others):
+                each.show(self.metrics)
 
     def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
         """The states to be committed together with a lease or a settlement."""

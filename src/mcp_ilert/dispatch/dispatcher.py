@@ -122,13 +122,25 @@ class Dispatcher:
 
     def notes(self) -> list[str]:
         """What an operator should know of the targets, a line each; nothing while all is well."""
-        lines = []
+        lines = self.ailments()
         for track in self._desk.tracks.values():
             if track.paused:
                 lines.append(f"target {track.name}: paused by an operator; resume it to deliver")
-            if track.state.park.parked:
+        return lines
+
+    def ailments(self) -> list[str]:
+        """Why some target takes nothing but probes, a line each; an operator's pause is none."""
+        lines: list[str] = []
+        for track in self._desk.tracks.values():
+            status = track.state.park.status
+            if status is not None and status // 100 == 2:
                 lines.append(
-                    f"target {track.name}: iLert refuses the integration key (status {track.state.park.status}); "
+                    f"target {track.name}: iLert's answers are not of its published incident model; "
+                    "its events wait: use target: alert in its routes and reload"
+                )
+            elif status is not None:
+                lines.append(
+                    f"target {track.name}: iLert refuses {_key_of(track)} (status {status}); "
                     "its events wait: set a valid key and reload"
                 )
             if not isinstance(track.state.breaker, Closed):
@@ -137,6 +149,8 @@ class Dispatcher:
 
     def _take(self, name: str, target: Target) -> None:
         tracks = self._desk.tracks
+        if name in tracks and tracks[name].post.target.credential != target.credential:
+            self._retire(tracks.pop(name).post)  # another key: another bucket, and perhaps others share it
         if name not in tracks:
             tracks[name] = Track(name, target)
         elif tracks[name].post.target is not target:
@@ -171,3 +185,9 @@ class Dispatcher:
             await self._desk.spool.settle((), self._desk.blobs(loaded), self._desk.now_ms())
         except UnavailableError as error:
             log.warning("the targets' states are not written down", detail=error.detail)
+
+
+def _key_of(track: Track) -> str:
+    """What the target sends by, as an operator knows it."""
+    key = track.post.target.credential
+    return "the integration key" if key == track.name else key

@@ -104,10 +104,15 @@ class Pace:
         """`tokens` is what `saved` said in the life before; None in the first one: full."""
         self._bucket = TokenBucket(capacity, per_second, capacity if tokens is None else tokens, now)
         self._reserved = 0
+        self._queued = 0
 
     def limit(self, capacity: float, per_second: float, now: float) -> None:
         """Go on with other limits."""
         self._bucket.limit(capacity, per_second, now)
+
+    def lower(self, tokens: float, now: float) -> None:
+        """Have at most so many tokens."""
+        self._bucket.spend(max(0.0, self.saved(now) - tokens), now)
 
     def available(self, now: float) -> int:
         """Requests that may be planned now."""
@@ -115,11 +120,11 @@ class Pace:
 
     def known(self) -> int:
         """Requests that might be planned when it was last asked."""
-        return max(0, math.floor(self._bucket.tokens - self._reserved + _ROUNDING))
+        return max(0, math.floor(self._bucket.tokens - self._reserved - self._queued + _ROUNDING))
 
-    def wait(self, now: float) -> float:
-        """Seconds until one more request may be planned."""
-        return self._bucket.wait(self._reserved + 1, now)
+    def wait(self, now: float, requests: int = 1) -> float:
+        """Seconds until so many more requests may be planned."""
+        return self._bucket.wait(self._reserved + self._queued + requests, now)
 
     def reserve(self, n: int) -> None:
         """Plan `n` requests; what is saved from here on counts them as spent."""
@@ -134,6 +139,16 @@ class Pace:
         self._reserved -= 1
         self._bucket.spend(1, now)
 
+    def queue(self, n: int) -> None:
+        """So many more requests of attempts under way wait for a token, before anything new is planned."""
+        self._queued += n
+
+    def lacking(self, now: float) -> float:
+        """Seconds until one that is queued may leave."""
+        needed = self._reserved + 1
+        there = self._bucket.available(now) + _ROUNDING >= needed
+        return 0.0 if there else self._bucket.wait(needed, now)
+
     def saved(self, now: float) -> float:
         """What to write down: the tokens that nothing planned needs."""
-        return self._bucket.available(now) - self._reserved
+        return self._bucket.available(now) - self._reserved - self._queued

@@ -62,3 +62,12 @@ def trusted(park: Park) -> Park:
 def returned(park: Park, statuses: tuple[int, ...]) -> Park:
     """The dead letters of these statuses are back in their lanes."""
     return msgspec.structs.replace(park, owed=tuple(s for s in park.owed if s not in statuses))
+
+
+def shared(mine: Park, before: Park, after: Park) -> Park:
+    """The park of another target with the same key, whose own went from `before` to `after`.
+
+    Which dead letters are owed each target knows for itself; what the change adds, each owes.
+    """
+    added = set(after.owed) - set(before.owed)
+    return msgspec.structs.replace(after, owed=tuple(sorted({*mine.owed, *added})))

@@ -28,8 +28,9 @@ class View(msgspec.Struct, frozen=True):
     probing: bool
     """A probe is on its way."""
     tokens: int
+    """Attempts that the key's tokens suffice for."""
     token_wait: float
-    """Seconds until the next token."""
+    """Seconds until they suffice for one more."""
     quiet_until: float
     """The spool had nothing to send, although its agenda said otherwise; asked again no sooner."""
 

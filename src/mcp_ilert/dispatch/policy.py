@@ -90,8 +90,8 @@ def decide(
     if delivery.probe and state.park.parked:
         state = msgspec.structs.replace(state, park=park.resumed(state.park))
     match outcome:
-        case Delivered():
-            return Verdict(Done(), _delivered(state, delivery, at))
+        case Delivered(ref=ref):
+            return Verdict(Done(ref), _delivered(state, delivery, at))
         case Throttled():
             return _throttled(outcome, delivery, state, rules, at)
         case Suspect():

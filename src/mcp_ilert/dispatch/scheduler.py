@@ -13,6 +13,7 @@ import trio
 from mcp_ilert.dispatch import breaker, recovery, state
 from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.gatherer import REST, Gatherer
+from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
@@ -33,6 +34,8 @@ class Ask(msgspec.Struct, frozen=True):
     track: Track
     go: Go
     want: Want
+    cost: int
+    """Tokens for each attempt."""
 
 
 class Scheduler:
@@ -83,6 +86,7 @@ class Scheduler:
 
     def _load_track(self, track: Track, record: TargetRecord, now: float, wall_ms: int) -> None:
         track.paused = record.paused
+        others = [t for t in self._desk.siblings(track) if t.pace is not None]
         saved = state.decode(record.state, now, wall_ms) if record.state else None
         if saved is not None:
             track.load(saved.state, saved.tokens, self._desk.rules, now)
@@ -93,6 +97,8 @@ class Scheduler:
             track.load(TargetState(), 0.0, self._desk.rules, now)
         else:
             track.load(TargetState(), None, self._desk.rules, now)
+        if others:
+            track.join(others, now)
         track.show(self._desk.metrics)
         track.show_tokens(self._desk.metrics)
         self._settler.return_refused(track)
@@ -118,8 +124,9 @@ class Scheduler:
                 case Sleep(until=at, why=why):
                     track.stop(why, wall_ms)
                     until = min(until, at)
-        if ready and desk.address.available(now) < 1:
-            return [], min(until, now + desk.address.wait(now))
+        most = max((track.cost for track, _, _ in ready), default=1)
+        if ready and desk.address.available(now) < most:
+            return [], min(until, now + desk.address.wait(now, most))
         return self._share(ready, now), until
 
     def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
@@ -129,10 +136,16 @@ class Scheduler:
         """
         desk = self._desk
         ready.sort(key=lambda r: r[0].asked_at)
-        pool = min(desk.places.free, desk.address.available(now))
-        for_others = _deal([room for _, _, room in ready], min(desk.places.free_for_others, pool))
-        left = [room - got if go.urgent else 0 for (_, go, room), got in zip(ready, for_others, strict=True)]
-        kept = _deal(left, pool - sum(for_others))
+        tracks = [track for track, _, _ in ready]
+        most = max((track.cost for track in tracks), default=1)
+        pool = min(desk.places.free, desk.address.available(now) // most)
+        left = {track.tempo: track.tempo.available(now) for track in tracks}
+        rooms = [room for _, _, room in ready]
+        for_others = _deal(tracks, rooms, left, min(desk.places.free_for_others, pool))
+        urgent = [
+            room - got if go.urgent else 0 for (_, go, room), got in zip(ready, for_others, strict=True)
+        ]
+        kept = _deal(tracks, urgent, left, pool - sum(for_others))
         asks = []
         for (track, go, _), others, more in zip(ready, for_others, kept, strict=True):
             if tokens := others + more:
@@ -140,7 +153,7 @@ class Scheduler:
                 want = Want(
                     track.name, tokens, others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
                 )
-                asks.append(Ask(track, go, want))
+                asks.append(Ask(track, go, want, track.cost))
         return asks
 
     async def _lease(self, asks: list[Ask]) -> None:
@@ -170,15 +183,16 @@ class Scheduler:
             desk.idle.ring()
 
     def _reserve(self, ask: Ask, tokens: int) -> None:
-        ask.track.tempo.reserve(tokens)
-        self._desk.address.reserve(tokens)
+        ask.track.tempo.reserve(tokens * ask.cost)
+        self._desk.address.reserve(tokens * ask.cost)
 
     def _start(self, asks: list[Ask], leased: Leased, asked_ms: int) -> None:
         """Start a sender for each delivery, in the order given, and note what the lease says of each target."""
-        tracks = {ask.want.target: ask.track for ask in asks}
+        by_target = {ask.want.target: ask for ask in asks}
         for delivery in leased.deliveries:
             self._desk.places.take(critical=delivery.severity is Severity.CRITICAL)
-            self._sender.start(tracks[delivery.target], delivery)
+            ask = by_target[delivery.target]
+            self._sender.start(ask.track, delivery, ask.cost)
         for ask in asks:
             mine = [d for d in leased.deliveries if d.target == ask.want.target]
             self._reserve(ask, len(mine) - ask.want.tokens)
@@ -218,12 +232,16 @@ def _claims_more(want: Want, agenda: Agenda, asked_ms: int) -> bool:
     return ready or _come(agenda.next_due_ms, asked_ms)
 
 
-def _deal(rooms: list[int], pool: int) -> list[int]:
-    """Give out `pool` one by one to those that have room."""
+def _deal(tracks: list[Track], rooms: list[int], left: dict[Pace, int], pool: int) -> list[int]:
+    """Give out `pool` one by one to those that have room, and whose key, which several may share, has tokens left."""
     granted = [0] * len(rooms)
-    while pool > 0 and any(g < room for g, room in zip(granted, rooms, strict=True)):
-        for i, room in enumerate(rooms):
-            if pool > 0 and granted[i] < room:
+    dealt = True
+    while pool > 0 and dealt:
+        dealt = False
+        for i, (track, room) in enumerate(zip(tracks, rooms, strict=True)):
+            if pool > 0 and granted[i] < room and left[track.tempo] >= track.cost:
                 granted[i] += 1
+                left[track.tempo] -= track.cost
                 pool -= 1
+                dealt = True
     return granted

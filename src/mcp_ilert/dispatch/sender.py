@@ -7,6 +7,7 @@ from mcp_ilert.dispatch import policy
 from mcp_ilert.dispatch.breaker import Closed
 from mcp_ilert.dispatch.desk import Desk
 from mcp_ilert.dispatch.policy import Moment, Verdict
+from mcp_ilert.dispatch.purse import Purse
 from mcp_ilert.dispatch.settler import Item, Settler
 from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.dispatch.track import Post, Track
@@ -14,6 +15,7 @@ from mcp_ilert.events import (
     Again,
     DeadByOutage,
     DeadByRejection,
+    Delivered,
     Delivery,
     Done,
     Outcome,
@@ -34,35 +36,36 @@ class Sender:
         self._nursery = nursery
         self.running = 0
 
-    def start(self, track: Track, delivery: Delivery) -> None:
-        """Send the delivery once; cancelled, it stays leased, to be found by the next start."""
-        self.running += 1
-        self._nursery.start_soon(self._run, track, delivery)
+    def start(self, track: Track, delivery: Delivery, tokens: int) -> None:
+        """Send the delivery once; cancelled, it stays leased, to be found by the next start.
 
-    async def _run(self, track: Track, delivery: Delivery) -> None:
+        So many `tokens` are reserved for its requests.
+        """
+        self.running += 1
+        self._nursery.start_soon(self._run, track, delivery, tokens)
+
+    async def _run(self, track: Track, delivery: Delivery, tokens: int) -> None:
         try:
-            await self._attempt(track, delivery)
+            await self._attempt(track, delivery, Purse(track, self._desk, tokens))
         finally:
             self.running -= 1
             self._desk.idle.ring()
 
-    async def _attempt(self, track: Track, delivery: Delivery) -> None:
+    async def _attempt(self, track: Track, delivery: Delivery, purse: Purse) -> None:
         desk = self._desk
         sent_at = trio.current_time()
-        track.tempo.depart(sent_at)
-        desk.address.depart(sent_at)
+        purse.spend()
         try:
-            outcome = await _send(track.post, delivery)
+            outcome = await _send(track.post, delivery, purse)
         finally:
+            purse.close()
             if delivery.probe:
                 track.probing = False
         at = Moment(trio.current_time(), desk.now_ms(), sent_at)
         before = track.state
         verdict = policy.decide(outcome, delivery, before, desk.rules, at, desk.random)
-        track.state = verdict.state
         turned = delivery.probe or _turned(before, verdict.state)
-        if turned:
-            track.show(desk.metrics)
+        desk.take(track, verdict.state, turned=turned)
         if isinstance(outcome, Throttled):
             desk.metrics.rate_limited.labels(target=track.name).inc()
         said = Said(_status(outcome), _reason(outcome), outcome.correlation_id)
@@ -80,10 +83,10 @@ def _turned(before: TargetState, after: TargetState) -> bool:
     return before.breaker != after.breaker or before.park != after.park
 
 
-async def _send(post: Post, delivery: Delivery) -> Outcome:
+async def _send(post: Post, delivery: Delivery, purse: Purse) -> Outcome:
     post.enter()
     try:
-        return await post.target.send(delivery)
+        return await post.target.send(delivery, purse.more)
     except Exception:  # a mistake of ours must neither end the bridge nor lose the operation
         log.exception("attempt failed by a mistake of ours", target=delivery.target, alert_key=delivery.key)
         return Unavailable("internal error", certain=False)
@@ -111,7 +114,7 @@ def _tell(delivery: Delivery, outcome: Outcome, verdict: Verdict, at: Moment) ->
         said = said.bind(digest=True)
     match verdict.decision:
         case Done():
-            said.info("delivered")
+            said.info("delivered", **({"note": note} if (note := _reason(outcome)) else {}))
         case Again(due_ms=due_ms):
             wait = round(max(0, due_ms - at.wall_ms) / 1000, 3)
             said.info("not delivered, will be sent again", reason=_reason(outcome), seconds=wait)
@@ -131,6 +134,8 @@ def _reason(outcome: Outcome) -> str:
             return text
         case Throttled():
             return "rate limit of the integration key"
+        case Delivered(note=note):
+            return note
         case _:
             return getattr(outcome, "detail", "")
 

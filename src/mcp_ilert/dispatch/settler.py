@@ -78,7 +78,8 @@ class Settler:
             if events:
                 desk.metrics.out_failed.labels(reason=reason.value).inc(events)
         for track in {item.track for item in batch}:
-            self.return_refused(track)
+            for each in (track, *desk.siblings(track)):
+                self.return_refused(each)
         if any(item.track.name not in desk.tracks for item in batch):
             self._nursery.start_soon(self._move)
         desk.bell.ring()

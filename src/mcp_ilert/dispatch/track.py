@@ -1,9 +1,12 @@
 """What the dispatcher holds of one target while it runs. Only Trio's thread touches it."""
 
+import math
+from collections.abc import Sequence
+
 import msgspec
 import trio
 
-from mcp_ilert.dispatch import breaker, pace, state, storm
+from mcp_ilert.dispatch import breaker, pace, park, state, storm
 from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import View
 from mcp_ilert.dispatch.rules import Metrics, Rules
@@ -64,6 +67,8 @@ class Track:
         """Such a look is on its way."""
         self.gather_at = 0.0
         """No further one before this."""
+        self.cost = 1
+        """Tokens that an attempt is planned with."""
         self.asked_at = 0.0
         self.quiet_until = 0.0
         self.stopped: Stopped | None = None
@@ -84,18 +89,43 @@ class Track:
         self.state = saved
         self.pace = Pace(*pace.limits(rules.rate, saved.learnt, now), tokens, now)
 
+    def join(self, others: Sequence["Track"], now: float) -> None:
+        """Share the pace and the park of others that send by the same key.
+
+        Of what each was loaded with, the least tokens hold, the newest lesson, and the park if there is one.
+        """
+        tempo = others[0].tempo
+        tempo.lower(self.tempo.saved(now), now)
+        self.pace = tempo
+        tracks = (self, *others)
+        learnt = max((t.state.learnt for t in tracks), key=lambda known: known.since)
+        parked = next((t.state.park for t in tracks if t.state.park.parked), self.state.park)
+        for track in tracks:
+            mine = park.shared(track.state.park, parked, parked)
+            track.state = msgspec.structs.replace(track.state, learnt=learnt, park=mine)
+
+    def follow(self, before: TargetState, after: TargetState) -> None:
+        """Another target of the same key went from one state to another: what is the key's is mine, too."""
+        if after.learnt is self.state.learnt and after.park is before.park:
+            return
+        shared = park.shared(self.state.park, before.park, after.park)
+        self.fresh |= shared.parked is not self.state.park.parked
+        self.state = msgspec.structs.replace(self.state, learnt=after.learnt, park=shared)
+
     def view(self, rules: Rules, now: float) -> View:
         """What planning needs to know; also brings the bucket up to date with the learnt budget."""
         tempo = self.tempo
-        tempo.limit(*pace.limits(rules.rate, self.state.learnt, now), now)
+        capacity, per_second = pace.limits(rules.rate, self.state.learnt, now)
+        tempo.limit(capacity, per_second, now)
+        self.cost = max(1, min(self.post.target.requests, math.floor(capacity)))
         return View(
             state=self.state,
             agenda=self.agenda,
             fresh=self.fresh,
             paused=self.paused,
             probing=self.probing,
-            tokens=tempo.available(now),
-            token_wait=tempo.wait(now),
+            tokens=tempo.available(now) // self.cost,
+            token_wait=tempo.wait(now, self.cost),
             quiet_until=self.quiet_until,
         )
 

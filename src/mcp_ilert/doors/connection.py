@@ -19,13 +19,13 @@ from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from mcp_ilert.doors.hyper import Http1, Http2
+from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
 
-RECEIVE_BYTES: Final = 65_536
 LINGER_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 1.0
 """At the end, sessions are asked so often to let their clients go, each time more firmly."""
 Spoken = TypeVar("Spoken", Http1, Http2)
-Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
+Stream = trio.SocketStream | TlsStream
 
 
 class Deadlines(msgspec.Struct, frozen=True):
@@ -77,7 +77,11 @@ class Connection:
     async def run(self) -> None:
         """Serve the client; returns once the connection is closed."""
         try:
-            http2 = is_http2(self._stream)
+            deadlines = self._shared.deadlines
+            with trio.move_on_after(min(deadlines.handshake, deadlines.head)) as handshake:
+                http2 = await is_http2(self._stream)
+            if handshake.cancelled_caught:
+                return
             async with TaskGroup() as tasks:
                 self._protocol = self._speak(Http2, tasks) if http2 else self._speak(Http1, tasks)
                 await self._protocol.initiate()
@@ -96,6 +100,11 @@ class Connection:
         self._leaving = True
         await self.close_if_idle()
 
+    async def abort(self) -> None:
+        """End now, whatever waits."""
+        await trio.aclose_forcefully(self._stream)
+        await self._give_up()
+
     async def close_if_idle(self) -> None:
         """Let go of a client that waits for nothing; one that does is let go after its answer."""
         if self._idle:
@@ -106,7 +115,7 @@ class Connection:
 
     def _speak(self, kind: type[Spoken], tasks: TaskGroup) -> Spoken:
         shared, stream = self._shared, self._stream
-        ssl = isinstance(stream, trio.SSLStream)
+        ssl = isinstance(stream, TlsStream)
         sock = socket_of(stream)
         client = parse_socket_addr(sock.family, sock.getpeername())
         server = parse_socket_addr(sock.family, sock.getsockname())
@@ -222,20 +231,23 @@ class Connection:
 
 
 def socket_of(stream: Stream) -> trio.socket.SocketType:
-    return stream.transport_stream.socket if isinstance(stream, trio.SSLStream) else stream.socket
+    return stream.transport_stream.socket if isinstance(stream, TlsStream) else stream.socket
 
 
 async def close_gently(stream: Stream, *, client_may_send: bool) -> None:
     """Close as gently as the client needs it, within LINGER_SECONDS."""
-    transport = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    transport = stream.transport_stream if isinstance(stream, TlsStream) else stream
     with trio.move_on_after(LINGER_SECONDS):
         if client_may_send:
-            await transport.send_eof()
+            await stream.send_eof()
             while await transport.receive_some(RECEIVE_BYTES):
                 pass
         await stream.aclose()
 
 
-def is_http2(stream: Stream) -> bool:
-    """Whether the handshake chose it; where there was none, the connection's first bytes tell."""
-    return isinstance(stream, trio.SSLStream) and bool(stream.selected_alpn_protocol() == "h2")
+async def is_http2(stream: Stream) -> bool:
+    """Whether the handshake chose it; where there is none, the connection's first bytes tell."""
+    if not isinstance(stream, TlsStream):
+        return False
+    await stream.do_handshake()
+    return stream.layer.alpn == "h2"

@@ -1,6 +1,6 @@
 """The reactor pump: one task that turns the compiled reactor, and gives what it brings to the door of events.
 
-A round costs the task one wait; in between, other tasks run. Linux only; plain sockets only.
+A round costs the task one wait; in between, other tasks run. Linux only.
 """
 
 import socket
@@ -10,6 +10,7 @@ from typing import Final
 import trio
 
 from mcp_ilert._fast.reactor import Listener, Reactor
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.doors.connection import DRAIN_SECONDS, LINGER_SECONDS, Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
@@ -20,13 +21,13 @@ from mcp_ilert.wire import Arrival, Session
 DRAIN_ROUNDS: Final = 64
 """At the end so many rounds may still bring what had come before."""
 
-Begin = Callable[[bytes, int], Session | None]
-HandOver = Callable[[socket.socket, bytes, str], None]
-"""Told of a connection that is not for sessions: its socket, what was received of it, its address."""
+Begin = Callable[[bytes, int, Tls | None], Session | None]
+HandOver = Callable[[socket.socket, bytes, str, Tls | None], None]
+"""Told of a connection that is not for sessions: its socket, what was received of it, its address, its TLS."""
 
 
 class ReactorPump:
-    """The connections of plain sockets. `run` serves them; `drain` ends them."""
+    """The connections of some sockets. `run` serves them; `drain` ends them."""
 
     def __init__(
         self,
@@ -51,21 +52,36 @@ class ReactorPump:
     def use(self, deadlines: Deadlines) -> None:
         """Take these from now on."""
         reactor = self._reactor
+        reactor.handshake = min(deadlines.handshake, deadlines.head)
         reactor.head, reactor.body = deadlines.head, deadlines.body
         reactor.grace, reactor.rate = deadlines.grace, deadlines.rate
         reactor.keep_alive, reactor.send_for = deadlines.keep_alive, deadlines.send
 
-    def listen(self, sock: socket.socket, begin: Begin, full: bytes) -> None:
-        """Accept what comes at this socket; who does not find a place is told `full`."""
-        self._reactor.listen(Listener(sock.fileno(), begin, full))
+    def listen(
+        self,
+        sock: socket.socket,
+        begin: Begin,
+        full: Callable[[], bytes],
+        layer: Callable[[], Tls | None],
+    ) -> None:
+        """Accept what comes at this socket, by the TLS that `layer` gives, if any.
+
+        Who does not find a place is told `full`.
+        """
+        self._reactor.listen(Listener(sock.fileno(), begin, full, layer))
 
     def refuse(self) -> None:
         """Accept what has come until now, and no more."""
         self._reactor.refuse(trio.current_time())
 
     def let_go(self) -> None:
-        """Let go of all who are connected now, after what they wait for, until it listens again."""
-        self._reactor.go_away(trio.current_time(), firm=True)
+        """Let go of all who are connected now, after what they wait for."""
+        self._reactor.let_go(trio.current_time())
+        self._look_around()
+
+    def drop_leaving(self) -> None:
+        """Drop those of them who have not gone."""
+        self._reactor.drop_leaving()
         self._look_around()
 
     async def run(self) -> None:
@@ -124,8 +140,8 @@ class ReactorPump:
         """After anything has happened to connections."""
         reactor = self._reactor
         while reactor.handed:
-            fd, unread, address = reactor.handed.pop()
-            self._hand_over(socket.socket(fileno=fd), unread, address)
+            fd, unread, address, tls = reactor.handed.pop()
+            self._hand_over(socket.socket(fileno=fd), unread, address, tls)
         if self._draining and not len(reactor):
             self._ended.set()
             self._waiting.cancel()

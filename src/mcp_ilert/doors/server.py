@@ -1,23 +1,23 @@
 """Serves an app on sockets until it is told to stop: bounded connections, then a graceful end.
 
-Three ways carry a connection: the reactor (plain sockets, where it is compiled), the stream pump (TLS, other
-systems), and Hypercorn's protocols (`Connection`) for all that is not for sessions, which the first two hand over.
+Three ways carry a connection: the reactor (where it is compiled), the stream pump (elsewhere), and Hypercorn's
+protocols (`Connection`) for all that is not for sessions, which the first two hand over.
 """
 
 import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
-import structlog
 import trio
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from hypercorn.utils import wrap_app
 
-from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream
+from mcp_ilert._fast.tls import Tls
+from mcp_ilert.doors.connection import Connection, Deadlines, Shared, Stream, is_http2
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.doors.foreign import Stage
@@ -25,7 +25,8 @@ from mcp_ilert.doors.hyper import hypercorn_config
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
 from mcp_ilert.doors.stream import Begin, StreamPump
-from mcp_ilert.doors.tls import Clients, sans_of
+from mcp_ilert.doors.tls import Admission, Clients
+from mcp_ilert.doors.tls_stream import TlsStream
 from mcp_ilert.wire import Bounds as Sizes
 
 try:
@@ -35,8 +36,8 @@ except ImportError:  # no C compiler, or another system
 else:
     REACTOR = True
 
-log = structlog.get_logger()
-
+LEAVE_SECONDS: Final = 5.0
+"""Who came in by a rule that holds no more has so long to be answered."""
 Sockets = list[socket.socket]
 __all__ = ["Bounds", "Fast", "Server"]
 
@@ -49,7 +50,7 @@ class Fast(msgspec.Struct, frozen=True):
     lines: Sequence[socket.socket] = ()
     """Where an event a line is taken; HTTP elsewhere."""
     pump: Literal["reactor", "stream"] = "reactor"
-    """Which is used for plain sockets, if it is there."""
+    """Which is used, if it is there."""
 
 
 class Server:
@@ -77,8 +78,6 @@ class Server:
         self._connections: set[Connection] = set()
         self._stopping = trio.Event()
         self._fast = fast
-        self._changed = trio.Event()
-        """Set when it is another pump's turn to accept."""
         if fast is not None:
             self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
             self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
@@ -108,24 +107,31 @@ class Server:
 
         Who is connected stays, unless it is another matter now who may come in.
         """
-        if (tls is None) != (self._tls is None):
-            self._changed.set()
-            if self._reactor is not None:
-                self._reactor.refuse()
         stay = clients is None or clients == self._clients
         self._tls, self._clients = tls, clients
-        if not stay:
-            self._let_go()
+        if not stay and self._nursery is not None:
+            self._let_go(self._nursery)
 
-    def _let_go(self) -> None:
-        """Have all who are connected come again."""
+    def _let_go(self, nursery: trio.Nursery) -> None:
+        """Have all who are connected come again: after what they wait for, but soon."""
         if self._reactor is not None:
             self._reactor.let_go()
         if self._fast is not None:
             self._streams.let_go()
-        if self._nursery is not None:
-            for connection in self._connections:
-                self._nursery.start_soon(connection.leave)
+        for connection in self._connections:
+            nursery.start_soon(connection.leave)
+        nursery.start_soon(self._see_out, set(self._connections))
+
+    async def _see_out(self, leaving: set[Connection]) -> None:
+        with trio.move_on_after(LEAVE_SECONDS):
+            await self._stopping.wait()
+            return
+        if self._reactor is not None:
+            self._reactor.drop_leaving()
+        if self._fast is not None:
+            self._streams.drop_leaving()
+        for connection in leaving & self._connections:
+            await connection.abort()
 
     def use_bounds(self, bounds: Bounds) -> None:
         """Take these for the next connections."""
@@ -142,7 +148,6 @@ class Server:
     def stop(self) -> None:
         """Accept no more, close what is idle, let the rest end."""
         self._stopping.set()
-        self._changed.set()
 
     # Accepting ----------------------------------------------------------------------------------------------------
 
@@ -160,28 +165,31 @@ class Server:
                 self._sessions.turn,
             )
             connections.start_soon(self._reactor.run)
-        started = False
-        while not self._stopping.is_set():
-            self._changed = trio.Event()
-            async with trio.open_nursery() as accepting:
-                if self._reactor is not None and self._tls is None:
-                    self._listen(self._reactor)
-                else:
-                    accepting.start_soon(self._accept_streams, connections)
-                if not started:
-                    started = True
-                    task_status.started()
-                await self._changed.wait()
-                accepting.cancel_scope.cancel()
-                if self._reactor is not None:
-                    self._reactor.refuse()
+            self._listen(self._reactor)
+            task_status.started()
+            await self._stopping.wait()
+            self._reactor.refuse()
+            return
+        async with trio.open_nursery() as accepting:
+            accepting.start_soon(self._accept_streams, connections)
+            task_status.started()
+            await self._stopping.wait()
+            accepting.cancel_scope.cancel()
 
     def _listen(self, reactor: "ReactorPump") -> None:
+        begin = partial(self._sessions.http, touched=reactor.touched)
         for sock in self._sockets:
-            begin = partial(self._sessions.http, touched=reactor.touched, secure=False)
-            reactor.listen(sock, begin, full_http())
+            reactor.listen(sock, begin, partial(self._plainly, full_http()), self._layer)
         for sock in self._fast.lines if self._fast else ():
-            reactor.listen(sock, self._sessions.lines, full_line())
+            reactor.listen(sock, self._sessions.lines, partial(self._plainly, full_line()), self._layer)
+
+    def _layer(self) -> Tls | None:
+        """Of the next connection."""
+        return None if self._tls is None else Tls(self._tls, Admission(self._clients, self._may_stay))
+
+    def _plainly(self, text: bytes) -> bytes:
+        """What is said to who is turned away; over TLS that would take a handshake."""
+        return text if self._tls is None else b""
 
     async def _accept_streams(self, connections: trio.Nursery) -> None:
         async with trio.open_nursery() as accepting:
@@ -197,7 +205,7 @@ class Server:
     def _kinds(self) -> list[tuple[Begin | None, bytes, Sequence[socket.socket]]]:
         if self._fast is None:
             return [(None, full_http(), self._sockets)]
-        http = partial(self._sessions.http, touched=self._streams.touched, secure=self._tls is not None)
+        http = partial(self._sessions.http, touched=self._streams.touched)
         return [
             (http, full_http(), self._sockets),
             (self._sessions.lines, full_line(), self._fast.lines),
@@ -210,52 +218,31 @@ class Server:
         if not self._places.enter(address):
             await self._turn_away(stream, full)
             return
-        wrapped = (
-            stream
-            if self._tls is None
-            else trio.SSLStream(stream, self._tls, server_side=True, https_compatible=True)
-        )
-        clients = self._clients
         try:
-            if await self._secured(wrapped, clients):
-                await self._carry(wrapped, begin, clients)
+            layer = self._layer()
+            await self._carry(stream if layer is None else TlsStream(stream, layer), begin)
         except Exception as error:  # noqa: BLE001 - a connection's fault is its own
             tell_failed(error)
         finally:
             self._places.leave(address)
 
-    async def _secured(self, stream: Stream, clients: Clients | None) -> bool:
-        """Whether the client may come in: its handshake has ended in time, and its certificate is one that may."""
-        if not isinstance(stream, trio.SSLStream):
-            return True
-        deadlines, admitted = self._shared.deadlines, False
-        try:
-            with trio.move_on_after(min(deadlines.handshake, deadlines.head)):
-                await stream.do_handshake()
-                admitted = self._may_stay(clients) and (clients is None or _admits(clients, stream))
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # the client has gone, or it speaks no TLS
-        finally:
-            if not admitted:
-                await trio.aclose_forcefully(stream)
-        return admitted
-
     def _may_stay(self, clients: Clients | None) -> bool:
         """Whether who came in by this rule is let in still."""
         return self._clients is None or clients == self._clients
 
-    async def _carry(self, stream: Stream, begin: Begin | None, clients: Clients | None) -> None:
+    async def _carry(self, stream: Stream, begin: Begin | None) -> None:
         unread: bytes | None = b""
         if begin is not None:
             unread = await self._carry_session(stream, begin)
         if unread is not None:
-            await self._carry_on(stream, unread, clients)
+            await self._carry_on(stream, unread)
 
     async def _carry_session(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve by a session; gives what is left for Hypercorn, None at the connection's end."""
         unread: bytes | None = None
         try:
-            unread = await self._streams.carry(stream, begin)
+            if await self._secured(stream):
+                unread = await self._streams.carry(stream, begin)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
         finally:
@@ -263,8 +250,15 @@ class Server:
                 await trio.aclose_forcefully(stream)
         return unread
 
-    async def _carry_on(self, stream: Stream, unread: bytes, clients: Clients | None) -> None:
-        if not self._may_stay(clients):  # it changed while what came before was answered
+    async def _secured(self, stream: Stream) -> bool:
+        """Whether the handshake, if there is one, has ended in time, and who came by it may stay."""
+        deadlines = self._shared.deadlines
+        with trio.move_on_after(min(deadlines.handshake, deadlines.head)) as shaking:
+            await is_http2(stream)
+        return not shaking.cancelled_caught and self._may_stay(_rule(stream))
+
+    async def _carry_on(self, stream: Stream, unread: bytes) -> None:
+        if not self._may_stay(_rule(stream)):  # it changed while what came before was answered
             await trio.aclose_forcefully(stream)
             return
         connection = Connection(self._shared, stream, unread)
@@ -274,14 +268,17 @@ class Server:
         finally:
             self._connections.discard(connection)
 
-    def _take_over(self, connections: trio.Nursery, sock: socket.socket, unread: bytes, address: str) -> None:
+    def _take_over(
+        self, connections: trio.Nursery, sock: socket.socket, unread: bytes, address: str, tls: Tls | None
+    ) -> None:
         """Take what the reactor hands over; its place is given back here."""
         sock.setblocking(False)
-        connections.start_soon(self._serve_handed, sock, unread, address)
+        connections.start_soon(self._serve_handed, sock, unread, address, tls)
 
-    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str) -> None:
+    async def _serve_handed(self, sock: socket.socket, unread: bytes, address: str, tls: Tls | None) -> None:
         try:
-            await self._carry_on(trio.SocketStream(trio.socket.from_stdlib_socket(sock)), unread, None)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            await self._carry_on(stream if tls is None else TlsStream(stream, tls), unread)
         except Exception as error:  # noqa: BLE001 - as above
             tell_failed(error)
         finally:
@@ -290,7 +287,7 @@ class Server:
     async def _turn_away(self, stream: trio.SocketStream, full: bytes) -> None:
         try:
             with trio.move_on_after(1):
-                if self._tls is None:
+                if full := self._plainly(full):
                     await stream.send_all(full)
                     await stream.send_eof()
         except trio.BrokenResourceError:
@@ -322,13 +319,10 @@ def _listener(sock: socket.socket) -> trio.SocketListener:
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
 
 
-def _admits(clients: Clients, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
-    certificate = stream.getpeercert()
-    if clients.admits(certificate):
-        return True
-    names = [name for _, name in sans_of(certificate or {})][:5]
-    log.warning("a client certificate without a name of tls.client_allowed_sans is not let in", names=names)
-    return False
+def _rule(stream: Stream) -> Clients | None:
+    """By which the client was let in."""
+    admission = stream.layer.admit if isinstance(stream, TlsStream) else None
+    return admission.clients if isinstance(admission, Admission) else None
 
 
 def _address(stream: trio.SocketStream) -> str:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, cast
 
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.doors.foreign import Address, ForeignStreams, Peers, Stage
 from mcp_ilert.doors.line_session import LineSession
 from mcp_ilert.wire import Bounds, Session
@@ -38,21 +39,26 @@ class Sessions:
         self._calendar = Calendar() if HTTP1 else None
         self._budget = Budget() if HTTP2 else None
 
-    def http(self, first: bytes, fd: int, *, touched: Touched, secure: bool) -> Session | None:
+    def http(self, first: bytes, fd: int, tls: Tls | None, *, touched: Touched) -> Session | None:
         """For the port of HTTP; None where these bytes are for others, MORE where they are too few to know.
 
-        `touched` is told when foreign streams have something to send.
+        What TLS has chosen holds, or else HTTP/2's preface. `touched` is told when foreign streams have something
+        to send.
         """
-        if not first.startswith(PREFACE[: len(first)]):
+        chosen = None if tls is None else tls.alpn
+        if chosen is None and first.startswith(PREFACE[: len(first)]):
+            if len(first) < len(PREFACE):
+                return MORE
+            chosen = "h2"
+        if chosen != "h2":
             return Http1Session(self.bounds, self._calendar) if HTTP1 else None
-        if len(first) < len(PREFACE):
-            return MORE
         if not HTTP2:
             return None
-        foreign = ForeignStreams(self.stage, peers_of(fd, secure=secure), lambda session: touched((session,)))
+        peers = peers_of(fd, secure=tls is not None)
+        foreign = ForeignStreams(self.stage, peers, lambda session: touched((session,)))
         return Http2Session(self.bounds, foreign, self._budget, self._calendar)
 
-    def lines(self, _first: bytes, _fd: int) -> Session:
+    def lines(self, _first: bytes, _fd: int, _tls: Tls | None) -> Session:
         """For the port of lines."""
         return LineSession(self.bounds, self._tell_overlong)
 

@@ -1,4 +1,4 @@
-"""The stream pump: a task a connection, over the same sessions; for TLS, and where the reactor is not compiled."""
+"""The stream pump: a task a connection, over the same sessions; where the reactor is not compiled."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -6,9 +6,9 @@ from typing import Final
 
 import trio
 
+from mcp_ilert._fast.tls import Tls
 from mcp_ilert.doors.connection import (
     DRAIN_SECONDS,
-    RECEIVE_BYTES,
     Deadlines,
     Stream,
     close_gently,
@@ -16,12 +16,13 @@ from mcp_ilert.doors.connection import (
 )
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
+from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
 from mcp_ilert.wire import Arrival, Phase, Session
 
 MOST_PENDING: Final = 8_192
 """Requests of one connection that wait for their answers before it is read no more."""
 
-Begin = Callable[[bytes, int], Session | None]
+Begin = Callable[[bytes, int, Tls | None], Session | None]
 
 
 class StreamPump:
@@ -35,11 +36,14 @@ class StreamPump:
         self._none = trio.Event()
         """Set when none is carried any more."""
         self.leaving = False
+        self._age = 0
+        """Counts the calls of `let_go`."""
         self._fresh: set[trio.CancelScope] = set()
         """Of connections of which nothing has come."""
 
     async def carry(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve a connection to its end; gives the bytes from which on it is somebody else's, where it is."""
+        age = self._age
         first = await self._first(stream, begin)
         if first is None:
             return None
@@ -47,6 +51,7 @@ class StreamPump:
         if session is None:
             return data
         carried = Carried(self, stream, session)
+        carried.leaving = age != self._age
         self._carried[session] = carried
         self._none = trio.Event()
         try:
@@ -58,8 +63,15 @@ class StreamPump:
             self.events.part(session)
             session.receive(b"", [])  # it may have to tell others
 
+    def drop_leaving(self) -> None:
+        """Drop those who were let go and have not gone."""
+        for carried in self._carried.values():
+            if carried.leaving:
+                carried.abort()
+
     def let_go(self) -> None:
         """Let go of all who are connected now, after what they wait for; who comes after them stays."""
+        self._age += 1
         for scope in self._fresh:
             scope.cancel()
         for carried in self._carried.values():
@@ -95,6 +107,7 @@ class StreamPump:
         """The session, if it is one for sessions, and the first bytes; None where there is nothing to serve."""
         data = b""
         until = trio.current_time() + self.deadlines.keep_alive
+        tls = stream.layer if isinstance(stream, TlsStream) else None
         while True:
             with trio.CancelScope(deadline=until) as scope:
                 if not data:
@@ -106,7 +119,7 @@ class StreamPump:
             if not data:
                 until = trio.current_time() + self.deadlines.head
             data += more
-            session = begin(data, socket_of(stream).fileno())
+            session = begin(data, socket_of(stream).fileno(), tls)
             if session is not NotImplemented:
                 return session, data
 
@@ -126,7 +139,7 @@ class Carried:
         self._since = trio.current_time()
         self._ended = False
         self._sending = False
-        self._leaving = False
+        self.leaving = False
 
     async def run(self, data: bytes) -> bytes | None:
         """Serve the client; gives what is left unread where the connection is not closed after it."""
@@ -148,7 +161,7 @@ class Carried:
 
     def leave(self) -> None:
         """Take no request that has not begun, and end."""
-        self._leaving = True
+        self.leaving = True
         self._stirred.set()
 
     def abort(self) -> None:
@@ -216,7 +229,7 @@ class Carried:
         while True:
             self._stirred = trio.Event()
             data = self._session.output()
-            leaving = self._leaving or self._pump.leaving
+            leaving = self.leaving or self._pump.leaving
             if not data and leaving and not self._session.pending and not self._session.closing:
                 for _ in range(3):  # each call is firmer; some clients of HTTP/2 take nothing after a GOAWAY
                     self._session.go_away()

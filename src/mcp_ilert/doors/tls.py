@@ -2,14 +2,17 @@
 
 import hashlib
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from mcp_ilert.errors import StartError
+
+log = structlog.get_logger()
 
 ALPN: Final = ("h2", "http/1.1")
 San = tuple[str, str]
@@ -82,6 +85,27 @@ def server_context(cert_file: str, key_file: str, *, client_ca_file: str | None 
             raise StartError(f"tls.client_ca_file: {client_ca_file} holds no PEM certificate") from None
         context.verify_mode = ssl.CERT_REQUIRED
     return context
+
+
+def admitted(clients: Clients, peer: ssl.SSLObject) -> bool:
+    """Whether who has shown its certificate, or none, may speak; that it is of the CA was seen in the handshake."""
+    certificate = peer.getpeercert()
+    if clients.admits(certificate):
+        return True
+    names = [name for _, name in sans_of(certificate or {})][:5]
+    log.warning("a client certificate without a name of tls.client_allowed_sans is not let in", names=names)
+    return False
+
+
+class Admission:
+    """Asked at the end of each handshake: by the rule under which the client came, and only while that holds."""
+
+    def __init__(self, clients: Clients | None, holds: Callable[[Clients | None], bool]) -> None:
+        self.clients = clients
+        self._holds = holds
+
+    def __call__(self, peer: ssl.SSLObject) -> bool:
+        return self._holds(self.clients) and (self.clients is None or admitted(self.clients, peer))
 
 
 def _readable(key: str, path: str) -> None:

@@ -133,7 +133,7 @@ def _app(service: Service) -> QuartTrio:
         counts=service.counts,
         version=__version__,
         read_timeout_seconds=service.settings.listen.read_timeout_seconds,
-        api=Api(service.look, service.handle),
+        api=Api(service.look, service.handle, service.on_call.now),
         webhooks=service.webhooks,
     )
 

@@ -7,6 +7,7 @@ import os
 import random as chance
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -19,6 +20,7 @@ from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service.doors import Doors
+from mcp_ilert.service.heartbeat import Heartbeat, ailments
 from mcp_ilert.service.parts import Attempted, Waker, oldest_at, rules_of, targets_of
 from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
@@ -55,7 +57,7 @@ async def open_service(
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
         ends.callback(service.end_recording)
         service.record()
-        targets = targets_of(settings, mapper, attempted)
+        targets = targets_of(settings, mapper, attempted, service.on_call)
         metrics.use_targets(targets)
         await spool.change(Retarget(tuple(targets)), now_ms())
         waker.dispatcher = dispatcher = Dispatcher(spool, targets, settings, metrics, now_ms, draw)
@@ -68,11 +70,22 @@ async def open_service(
             if load is not None:
                 nursery.start_soon(service.reloads, load, doors.take)
                 nursery.start_soon(watch, lambda: config.watched_files(service.settings), service.ask_reload)
+            nursery.start_soon(service.on_call.run)
+            nursery.start_soon(heartbeat_of(service).run)
             _tell(service)
             yield service
             await _end(service, dispatcher, doors)
             nursery.cancel_scope.cancel()
     log.info("stopped", pending=service.counts().pending)
+
+
+def heartbeat_of(service: Service) -> Heartbeat:
+    """What pings iLert while the bridge is well; it follows the settings of now."""
+    return Heartbeat(
+        lambda: service.settings.ilert.heartbeat_url,
+        partial(ailments, service),
+        lambda: service.settings.ilert.timeout_seconds,
+    )
 
 
 def _tell(service: Service) -> None:

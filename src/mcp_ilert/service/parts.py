@@ -7,7 +7,7 @@ import msgspec
 
 from mcp_ilert import config
 from mcp_ilert.clock import NowMs
-from mcp_ilert.config import Settings
+from mcp_ilert.config import Settings, SeverityFields, TargetSettings
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import McpIlertError, SpoolError
@@ -19,7 +19,9 @@ from mcp_ilert.spool.history import Told, told
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.targets.ilert import IlertTarget
-from mcp_ilert.targets.port import Target
+from mcp_ilert.targets.incidents import IncidentTarget
+from mcp_ilert.targets.on_call import OnCall, Wanted
+from mcp_ilert.targets.port import More, Target, at_once
 
 Attempted = Callable[[Delivery, Outcome], None]
 Interpret = Callable[[Delivery], tuple[Event, Route]]
@@ -75,7 +77,7 @@ def brief_of(payload: bytes) -> Brief:
     return Brief(said.source, said.summary)
 
 
-def interpreter(mapper: Mapper) -> Interpret:
+def interpreter(mapper: Mapper, on_call: OnCall | None = None) -> Interpret:
     """From a delivery to what its request says; the mapping is that of now, not of when its event came.
 
     A digest is of the severity of its worst alert, and matches routes by it and by its source.
@@ -85,9 +87,27 @@ def interpreter(mapper: Mapper) -> Interpret:
         event = decode_event(delivery.payload)
         if delivery.digest:
             event = msgspec.structs.replace(event, severity=delivery.severity.name.lower())
-        return event, mapper.route(event)
+        route = mapper.route(event)
+        return event, route if on_call is None else escalated(route, on_call)
 
     return interpret
+
+
+def escalated(route: Route, on_call: OnCall) -> Route:
+    """The route with who is on call for it; where it is known that nobody is, by its other routing key."""
+    if route.escalate_if_nobody and on_call.nobody(route.target, route.routing_key):
+        route = msgspec.structs.replace(route, routing_key=route.escalate_if_nobody)
+    return msgspec.structs.replace(route, on_call=on_call.who(route.target, route.routing_key))
+
+
+def wanted_of(settings: Settings) -> Wanted | None:
+    """Of whom it is looked whether they are on call. None without an account key that is one and nothing else."""
+    ilert = settings.ilert
+    if not ilert.api_key or not ilert.webhook_key:
+        return None
+    alerts = {name: t.key for name, t in config.targets(settings).items() if t.kind == "alert"}
+    keys = [k for route in settings.routes for k in (route.routing_key, route.escalate_if_nobody) if k]
+    return Wanted(ilert.api_base, ilert.api_key, ilert.timeout_seconds, alerts, tuple(dict.fromkeys(keys)))
 
 
 class Watched:
@@ -101,8 +121,16 @@ class Watched:
     def name(self) -> str:
         return self._target.name
 
-    async def send(self, delivery: Delivery) -> Outcome:
-        outcome = await self._target.send(delivery)
+    @property
+    def credential(self) -> str:
+        return self._target.credential
+
+    @property
+    def requests(self) -> int:
+        return self._target.requests
+
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
+        outcome = await self._target.send(delivery, more)
         self._attempted(delivery, outcome)
         return outcome
 
@@ -110,23 +138,49 @@ class Watched:
         await self._target.aclose()
 
 
-def targets_of(settings: Settings, mapper: Mapper, attempted: Attempted | None = None) -> dict[str, Target]:
-    """A client for each integration key. Call it in Trio."""
-    fields = Settings().mapping.severity | settings.mapping.severity
+def targets_of(
+    settings: Settings,
+    mapper: Mapper,
+    attempted: Attempted | None = None,
+    on_call: OnCall | None = None,
+) -> dict[str, Target]:
+    """A client for each target. Call it in Trio."""
     made: dict[str, Target] = {}
     for name, target in config.targets(settings).items():
-        client = IlertTarget(
-            name,
-            target.key,
-            settings.ilert.api_key or None,
-            settings.ilert.api_url,
-            settings.ilert.timeout_seconds,
-            fields,
-            interpreter(mapper),
-            max_in_flight=settings.delivery.max_in_flight,
-        )
+        open_one = _incident_target if target.kind == "incident" else _alert_target
+        client = open_one(name, target, settings, interpreter(mapper, on_call))
         made[name] = client if attempted is None else Watched(client, attempted)
     return made
+
+
+def fields_of(settings: Settings) -> Mapping[str, SeverityFields]:
+    """ILert's two fields for each word of severity."""
+    return Settings().mapping.severity | settings.mapping.severity
+
+
+def _alert_target(name: str, target: TargetSettings, settings: Settings, interpret: Interpret) -> Target:
+    return IlertTarget(
+        name,
+        target.key,
+        settings.ilert.api_key or None,
+        settings.ilert.api_url,
+        settings.ilert.timeout_seconds,
+        fields_of(settings),
+        interpret,
+        max_in_flight=settings.delivery.max_in_flight,
+    )
+
+
+def _incident_target(name: str, target: TargetSettings, settings: Settings, interpret: Interpret) -> Target:
+    return IncidentTarget(
+        name,
+        target.key,
+        settings.ilert.api_url,
+        settings.ilert.timeout_seconds,
+        interpret,
+        target.services,
+        max_in_flight=settings.delivery.max_in_flight,
+    )
 
 
 def same_targets(old: Settings, new: Settings) -> bool:

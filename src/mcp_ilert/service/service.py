@@ -13,7 +13,7 @@ from mcp_ilert.console.look import Look
 from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, StartError
-from mcp_ilert.events import Counts
+from mcp_ilert.events import Counts, Severity
 from mcp_ilert.intake import Intake
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -21,15 +21,18 @@ from mcp_ilert.service import health
 from mcp_ilert.service.parts import (
     Attempted,
     limits_of,
+    oldest_at,
     rules_of,
     same_targets,
     targets_of,
+    wanted_of,
     with_what_stays,
 )
 from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
 from mcp_ilert.targets.client import check_proxies
+from mcp_ilert.targets.on_call import OnCall
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.webhooks import Webhooks
@@ -66,6 +69,8 @@ class Service:
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
+        self.on_call = OnCall()
+        self.on_call.use(wanted_of(settings))
         self.stopping = False
         self.url = ""
         """Where the doors are."""
@@ -113,6 +118,19 @@ class Service:
         """What keeps the bridge from accepting, and what an operator should know."""
         reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
         return reasons, [*self._delivering().notes(), *health.notes(self.counts(), self.settings)]
+
+    async def ailments(self) -> list[str]:
+        """Why the bridge does not accept or deliver. Commits nothing, with all that a commit takes.
+
+        Raises UnavailableError where the spool takes nothing.
+        """
+        reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
+        await self.spool.settle((), {}, self._now_ms())
+        return [*reasons, *self._delivering().ailments()]
+
+    def oldest(self) -> Mapping[Severity, float]:
+        """The age of the oldest event that waits, in seconds, by severity."""
+        return oldest_at(self.path, self._now_ms)()
 
     async def handle(self, request: Request) -> Answer:
         """Carry out what a command asks for through the control socket."""
@@ -181,8 +199,9 @@ class Service:
         rules = rules_of(new, mapper)
         self.spool.use(rules)
         self._tell = rules.tell
+        self.on_call.use(wanted_of(new))
         if not same_targets(old, new):
-            self._targets = targets_of(new, mapper, self._attempted)
+            self._targets = targets_of(new, mapper, self._attempted, self.on_call)
         try:
             self.record()
         except StartError as error:

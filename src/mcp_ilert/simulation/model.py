@@ -12,6 +12,7 @@ from mcp_ilert.events import Delivery, Event, Outcome, Severity, Unavailable
 from mcp_ilert.sandbox import Request, SandboxIlert
 from mcp_ilert.targets.answers import Answer, classify, failed
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
+from mcp_ilert.targets.port import More, at_once
 
 BODY_SECONDS = 2.0
 """How long the client waits for a body whose status it knows."""
@@ -44,7 +45,16 @@ class ModelTarget:
         self.mistake: Exception | None = None
         """Something that must not happen here, and did."""
 
-    async def send(self, delivery: Delivery) -> Outcome:
+    @property
+    def credential(self) -> str:
+        return self.name
+
+    @property
+    def requests(self) -> int:
+        """One."""
+        return 1
+
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:  # noqa: ARG002 - one request is all
         try:
             event, facts = self._interpret(delivery)
             outcome = await self._post(body(delivery, event, facts, self.name, self._fields))

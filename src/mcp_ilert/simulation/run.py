@@ -9,7 +9,7 @@ import msgspec
 import trio
 
 from mcp_ilert import config
-from mcp_ilert.config import Settings
+from mcp_ilert.config import Settings, TargetSettings
 from mcp_ilert.decode.native import check
 from mcp_ilert.decode.text import check_text
 from mcp_ilert.dispatch import Dispatcher
@@ -18,9 +18,10 @@ from mcp_ilert.events import Delivery, Entry, Event, Outcome, Severity
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.sandbox import SandboxIlert
-from mcp_ilert.service.parts import Waker, interpreter, rules_of
+from mcp_ilert.service.parts import Waker, fields_of, interpreter, rules_of
 from mcp_ilert.simulation.clock import JumpClock
 from mcp_ilert.simulation.feed import Alarm, feed
+from mcp_ilert.simulation.incidents import ModelIncidents, directory_of
 from mcp_ilert.simulation.model import ModelTarget
 from mcp_ilert.simulation.quiet import quiet, repeatable
 from mcp_ilert.simulation.report import Journal, Report
@@ -65,7 +66,10 @@ class World:
         self._mapper = Mapper(setup.settings)
         self._journal = Journal()
         self._problem: ConfigError | None = None
-        self._core = SandboxIlert(options_of(setup.scenario, list(config.targets(setup.settings))))
+        self._core = SandboxIlert(
+            options_of(setup.scenario, list(config.targets(setup.settings))),
+            directory=directory_of(setup.settings),
+        )
         self._core.set_faults(*faults_of(setup.scenario, start_ms), now=start_ms / 1000)
 
     def _now_ms(self) -> int:
@@ -98,24 +102,35 @@ class World:
                 raise problem
         return self._journal.report(spool.counts(), self._start_ms, traffic_end_ms)
 
-    def _targets(self) -> dict[str, ModelTarget]:
-        settings = self._setup.settings
-        fields = {
-            severity: (Settings().mapping.severity | settings.mapping.severity)[severity.name.lower()]
-            for severity in Severity
-        }
+    def _targets(self) -> dict[str, ModelTarget | ModelIncidents]:
         return {
-            name: ModelTarget(
-                name,
-                self._core,
-                self._now,
-                settings.ilert.timeout_seconds,
-                fields,
-                interpreter(self._mapper),
-                self._attempted,
-            )
-            for name in config.targets(settings)
+            name: self._incidents(name, target) if target.kind == "incident" else self._alerts(name)
+            for name, target in config.targets(self._setup.settings).items()
         }
+
+    def _alerts(self, name: str) -> ModelTarget:
+        settings = self._setup.settings
+        words = fields_of(settings)
+        return ModelTarget(
+            name,
+            self._core,
+            self._now,
+            settings.ilert.timeout_seconds,
+            {severity: words[severity.name.lower()] for severity in Severity},
+            interpreter(self._mapper),
+            self._attempted,
+        )
+
+    def _incidents(self, name: str, target: TargetSettings) -> ModelIncidents:
+        return ModelIncidents(
+            name,
+            self._core,
+            self._now,
+            self._setup.settings.ilert.timeout_seconds,
+            target.services,
+            interpreter(self._mapper),
+            self._attempted,
+        )
 
     def _attempted(self, delivery: Delivery, event: Event, outcome: Outcome) -> None:
         self._journal.attempted(delivery, event, outcome, self._now_ms())

@@ -93,10 +93,16 @@ class Engine:
         ahead: defaultdict[int, set[str]] = defaultdict(set)
         for seq, keys in self.shelf.folded_ahead():
             ahead[seq].update(keys)
+        parted, place = self.shelf.folded_part() or (0, 0)
         for seq, blob in self.shelf.inbox():
             self._seq = seq
             entries = [e for e in ENTRIES.decode(blob) if e.key.lower() not in ahead[seq]]
+            if seq <= parted:
+                places = self.shelf.places({e.key.lower() for e in entries})
+                entries = [e for e in entries if places[e.key.lower()] > place]
             self.tail.append(seq, entries, len(blob))
+            if seq == parted:
+                self.tail.close()
         self._terms["inbox"] = self.tail.events
 
     def counts(self) -> Counts:
@@ -173,13 +179,16 @@ class Engine:
         return others
 
     def fold(self, now_ms: int) -> None:
-        """Fold the oldest slice of the tail, if there is one."""
+        """Fold the next part of the tail, if there is one."""
         if not self.tail:
             return
-        oldest = self.tail.pop()
-        self.shelf.trim(oldest.seq)
+        part = self.tail.part(self.shelf.places)
+        if part.place is None:
+            self.shelf.trim(part.seq)
+        else:
+            self.shelf.fold_part(part.seq, part.events, part.place)
         self._terms["inbox"] = self.tail.events
-        self._folder.fold(oldest.by_key, now_ms)
+        self._folder.fold(part.by_key, now_ms)
 
     def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
         """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
@@ -251,6 +260,8 @@ class Engine:
             revivals=lane.revivals,
             probe=want.probe,
             digest=gathers is not None,
+            ref=lane.ref,
+            unsure=lane.remote is Remote.UNKNOWN or (lane.remote is Remote.OPEN and not lane.ref),
         )
 
     def settle(self, settlements: Sequence[Settlement], states: Mapping[str, bytes], now_ms: int) -> Settled:

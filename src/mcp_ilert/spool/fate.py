@@ -38,7 +38,7 @@ def revive(lane: Lane) -> Lane:
 def settle(lane: Lane, decision: Decision, at_ms: int, *, cancel_resolved: bool) -> Settling:
     """End the lane's request in flight as the decision says."""
     if isinstance(decision, Done):
-        return _done(lane, at_ms, cancel_resolved=cancel_resolved)
+        return _done(lane, decision, at_ms, cancel_resolved=cancel_resolved)
     if isinstance(decision, DeadByRejection):
         return _reject(lane, decision, at_ms, cancel_resolved=cancel_resolved)
     if isinstance(decision, DeadByOutage):
@@ -58,7 +58,7 @@ def _flown(lane: Lane) -> Op:
     return lane.flying
 
 
-def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
+def _done(lane: Lane, decision: Done, at_ms: int, *, cancel_resolved: bool) -> Settling:
     op = _flown(lane)
     letters, back, coalesced = _overtake(lane, op)
     lane = replace(
@@ -75,6 +75,7 @@ def _done(lane: Lane, at_ms: int, *, cancel_resolved: bool) -> Settling:
         digest=digest(op.payload),
         delivered_ms=at_ms,
         settled_ms=at_ms,
+        ref=lane.ref if decision.ref is None else decision.ref,
     )
     folded = _at_head(lane, back, cancel_resolved=cancel_resolved)
     return Settling(folded.lane, 1, folded.coalesced + coalesced, folded.cancelled)

@@ -103,6 +103,8 @@ class Lane(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """When something last happened to the lane as a member."""
     gathers: Gathering | None = None
     """In the lane of a digest: what it stands for. Such a lane is ours: nothing in it counts as an event."""
+    ref: str = ""
+    """What the target calls that which it has open for the key, where it tells (an incident's id)."""
 
     def state(self, now_ms: int) -> State:
         """Where the lane stands at `now_ms`."""

@@ -42,10 +42,16 @@ SELECT (SELECT coalesce(sum(events), 0) FROM inbox) - (SELECT coalesce(sum(event
 
 -- What was folded ahead.
 -- name: ahead
-SELECT seq, keys FROM ahead;
+SELECT seq, keys FROM ahead WHERE place IS NULL;
 
 -- name: ahead_add
 INSERT INTO ahead (seq, events, keys) VALUES (?, ?, ?);
+
+-- name: part_add
+INSERT INTO ahead (seq, events, keys, place) VALUES (?, ?, x'90', ?);
+
+-- name: part
+SELECT seq, max(place) FROM ahead WHERE place IS NOT NULL;
 
 -- name: ahead_trim
 DELETE FROM ahead WHERE seq <= ?;

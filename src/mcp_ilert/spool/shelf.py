@@ -58,13 +58,25 @@ class Shelf(Protocol):
         """A row of the inbox and the ledger with it, as a transaction of its own."""
 
     def trim(self, seq: int) -> None:
-        """Forget the rows up to this one, and what was folded ahead of them."""
+        """Forget the rows up to this one, and what was folded ahead of them or in parts."""
 
     def fold_ahead(self, rows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
         """Of these rows so many entries were folded ahead, all of these lower-cased keys: (seq, events)."""
 
     def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
         """What was folded ahead, by row: (seq, keys)."""
+
+    def places(self, keys: Iterable[str]) -> Mapping[str, int]:
+        """Where lower-cased keys lie in the order in which a slice's are folded, the same as long as the spool lives.
+
+        Signed numbers of 64 bits, evenly spread.
+        """
+
+    def fold_part(self, seq: int, events: int, place: int) -> None:
+        """Of the rows up to this one so many entries more were folded: all whose keys lie at this place or before."""
+
+    def folded_part(self) -> tuple[int, int] | None:
+        """Of the slice that is folded in part: its last row, and the place up to which it is."""
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
         """The lanes of lower-cased keys, at every target; keys without a lane are absent."""

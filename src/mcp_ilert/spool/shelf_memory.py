@@ -1,9 +1,10 @@
 """The shelf in memory, for tests and simulations: dictionaries, and an index for each thing asked while delivering."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import islice
+from zlib import crc32
 
 import msgspec
 
@@ -26,6 +27,7 @@ class MemoryShelf:
         self._targets: dict[int, TargetRow] = {}
         self._inbox: dict[int, bytes] = {}
         self._ahead: list[tuple[int, Sequence[str]]] = []
+        self._part: tuple[int, int] | None = None
         self._rows: dict[int, Row] = {}
         self._placements: dict[int, Placement] = {}
         self._by_key: dict[str, dict[int, Row]] = {}
@@ -74,12 +76,22 @@ class MemoryShelf:
     def trim(self, seq: int) -> None:
         self._inbox = {s: blob for s, blob in self._inbox.items() if s > seq}
         self._ahead = [(s, keys) for s, keys in self._ahead if s > seq]
+        self._part = None
 
     def fold_ahead(self, rows: Sequence[tuple[int, int]], keys: Sequence[str]) -> None:
         self._ahead += [(seq, keys) for seq, _ in rows]
 
     def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
         return self._ahead
+
+    def places(self, keys: Iterable[str]) -> Mapping[str, int]:
+        return {key: (crc32(key.encode()) << 32) - (1 << 63) for key in keys}
+
+    def fold_part(self, seq: int, events: int, place: int) -> None:  # noqa: ARG002 - as above
+        self._part = (seq, place)
+
+    def folded_part(self) -> tuple[int, int] | None:
+        return self._part
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
         return {key: list(rows.values()) for key in keys if (rows := self._by_key.get(key))}

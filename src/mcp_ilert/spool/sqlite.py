@@ -149,6 +149,8 @@ class SqliteShelf:
         self._sql = queries()
         self._hashes: Mapping[str, int] = {}
         """Of the keys that were looked for last: those of the lanes that are added next."""
+        self._places: Mapping[str, int] = {}
+        """Of the keys of the slice that is being folded."""
         with connection:
             self._hash_key = self._meta_bytes("hash_key") or self._make_hash_key()
         self._unknown_until = int(self._meta("assume_unknown_until") or 0)
@@ -225,10 +227,22 @@ class SqliteShelf:
     def folded_ahead(self) -> Sequence[tuple[int, Sequence[str]]]:
         return [(seq, KEYS.decode(keys)) for seq, keys in self.connection.execute(self._sql["ahead"])]
 
+    def places(self, keys: Iterable[str]) -> Mapping[str, int]:
+        self._places = {key: self._hash(key) for key in keys}
+        return self._places
+
+    def fold_part(self, seq: int, events: int, place: int) -> None:
+        self._one("part_add", seq, events, place)
+
+    def folded_part(self) -> tuple[int, int] | None:
+        seq, place = self._one("part") or (None, None)
+        return (seq, place) if isinstance(seq, int) and isinstance(place, int) else None
+
     # Lanes --------------------------------------------------------------------------------------------------
 
     def find(self, keys: Sequence[str]) -> Mapping[str, Sequence[Row]]:
-        self._hashes = {key: self._hash(key) for key in keys}
+        places = self._places
+        self._hashes = {key: places.get(key) or self._hash(key) for key in keys}
         hashes = JSON(sorted(self._hashes.values())).decode()
         found: dict[str, list[Row]] = {}
         row = self.connection.execute(self._sql["find"], (hashes,)).get

@@ -173,8 +173,8 @@ class SqliteStore:
             work(self.engine)
             self.engine.save()
             self._connection.execute("COMMIT")
+            self._checkpoints.committed()  # before: where it fails, nobody is told of what was committed
             self.engine.committed()
-            self._checkpoints.committed()
 
     def append(self, batch: Batch) -> None:
         with self._translated():

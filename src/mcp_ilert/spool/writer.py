@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import structlog
 import trio
 
 from mcp_ilert.clock import NowMs
@@ -19,6 +20,8 @@ from mcp_ilert.events import Counts, Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.tail import Batch
+
+log = structlog.get_logger()
 
 DIRECT_FOLD = 32
 """So many events, and no more, are folded in the transaction that accepts them."""
@@ -97,6 +100,7 @@ class Writer:
         self._now_ms = now_ms
         self._pruned_ms = now_ms()
         self._held: list[Job] = []
+        self._counts = store.engine.counts()
         self.stalled = False
         """The last transaction failed: what is to be folded waits a while."""
 
@@ -110,6 +114,17 @@ class Writer:
         """Whether jobs are held, so that the next call is due at once."""
         return bool(self._held)
 
+    @property
+    def patience(self) -> float | None:
+        """So long, in seconds, jobs are to be waited for before the next call; None: until there is one."""
+        if self._held:
+            return 0.0
+        if not self.busy:
+            return None
+        if self.stalled:
+            return REST_SECONDS
+        return 0.0 if self._store.engine.tail.begun else FOLD_IDLE
+
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
@@ -122,9 +137,8 @@ class Writer:
             self._held = [job for job in jobs if job.work is None]
             if works:
                 yield self._batch(works)
-            waited = self._store.engine.tail.events
             yield self._batch([])
-            if self._store.engine.tail.events >= waited:  # it cannot be folded, so nothing more is taken
+            if self.stalled:  # it cannot be folded, so nothing more is taken
                 yield self._refused()
             return
         yield self._batch(jobs)
@@ -145,18 +159,23 @@ class Writer:
 
     def _batch(self, jobs: list[Job]) -> News:
         started = time.monotonic()
-        fatal: StartError | None = None
         try:
             self._run(jobs)
+            engine = self._store.engine
+            self._counts = engine.counts()
+            return News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
-            fatal = error if isinstance(error, StartError) else StartError(f"spool.path: {error!r}")
-            jobs = [*jobs, *self._held]
-            for job in jobs:
-                if job.error is None:
-                    job.refuse(UnavailableError("the spool's disk fails"))
-        engine = self._store.engine
-        news = News(jobs, engine.counts(), engine.take_touched(), time.monotonic() - started)
-        news.fatal = fatal
+            return self.fail(error, jobs)
+
+    def fail(self, error: Exception, jobs: Sequence[Job]) -> News:
+        """The end of this writer: these jobs and those that are held are refused, an unforeseen error is logged."""
+        refused = list(dict.fromkeys([*jobs, *self._held]))
+        self._held = []
+        for job in refused:
+            if job.error is None:
+                job.refuse(UnavailableError("the spool fails"))
+        news = News(refused, self._counts, frozenset(), 0.0)
+        news.fatal = error if isinstance(error, StartError) else _mistake(error)
         return news
 
     def _run(self, jobs: list[Job]) -> None:
@@ -170,8 +189,12 @@ class Writer:
         except FailedError as error:
             self._store.reopen()
             self._refuse(jobs, f"the spool's disk failed ({error})")
-        except Exception:  # noqa: BLE001 - one job's error must not be its neighbours'
-            for job in jobs:
+        except Exception as error:
+            if not jobs:  # nobody is to blame but ourselves, and the next time it will be the same
+                raise
+            if not isinstance(error, McpIlertError):
+                log.exception("a transaction of the spool failed; each of its jobs is tried by itself")
+            for job in jobs:  # one's error must not be its neighbours'
                 self._alone(job)
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
@@ -289,11 +312,17 @@ class InlineRunner:
 
     def submit(self, job: Job) -> None:
         """Run the job, and fold what it left."""
-        for news in self._writer.run([job]):
+        going = self._run([job])
+        while going and self._writer.busy and not self._writer.stalled:
+            going = self._run([])
+
+    def _run(self, jobs: list[Job]) -> bool:
+        """False once the writer has failed."""
+        for news in self._writer.run(jobs):
             self._tell(news)
-        while self._writer.busy and not self._writer.stalled:
-            for news in self._writer.run([]):
-                self._tell(news)
+            if news.fatal is not None:
+                return False
+        return True
 
     def left(self) -> Sequence[Job]:
         """Each is run at once."""
@@ -332,24 +361,33 @@ class ThreadRunner:
         sys.setswitchinterval(self._switch)
 
     def _loop(self) -> None:
+        jobs: list[Job] = []
+        told: set[Job] = set()
         going = True
-        while going or self._writer.holds:
-            jobs: list[Job] = []
-            if going:
-                jobs, going = self._take()
-            for news in self._writer.run(jobs):
-                self._trio.run_sync_soon(self._tell, news)
-                if news.fatal is not None:
-                    return
+        try:
+            while going or self._writer.holds:
+                jobs = []
+                if going:
+                    jobs, going = self._take()
+                told.clear()
+                for news in self._writer.run(jobs):
+                    told.update(news.jobs)
+                    self._trio.run_sync_soon(self._tell, news)
+                    if news.fatal is not None:
+                        return
+        except trio.RunFinishedError:
+            return  # nobody is there who could wait
+        except Exception as error:  # noqa: BLE001 - as in Writer
+            self._trio.run_sync_soon(
+                self._tell, self._writer.fail(error, [job for job in jobs if job not in told])
+            )
 
     def _take(self) -> tuple[list[Job], bool]:
         """All that is queued; waits for the first, not for long where there is something to fold."""
         jobs: list[Job] = []
         events = 0
-        idle = REST_SECONDS if self._writer.stalled else FOLD_IDLE
         try:
-            wait = 0.0 if self._writer.holds else idle
-            job = self._jobs.get(timeout=wait if self._writer.busy else None)
+            job = self._jobs.get(timeout=self._writer.patience)
             while job is not None:
                 jobs.append(job)
                 events += sum(map(len, job.puts))
@@ -359,3 +397,11 @@ class ThreadRunner:
         except queue.Empty:
             return jobs, True
         return jobs, False
+
+
+def _mistake(error: Exception) -> StartError:
+    log.error("the spool's writer failed by a mistake of mcp-ilert", exc_info=error)
+    return StartError(
+        f"spool: the writer failed by a mistake of mcp-ilert ({error!r}): report the traceback in the log, and start "
+        "again; what was answered with 202 is kept"
+    )

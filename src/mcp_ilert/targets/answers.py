@@ -3,8 +3,8 @@
 | answer | outcome |
 |---|---|
 | 2xx | Delivered |
-| 401, 402; 403 and 404 with a JSON `code` | Refused: the key's fault |
-| 403, 404 without a code | Suspect: the key's or the event's |
+| 401, 402; 403 and (not for incidents) 404 with a JSON `code` | Refused: the key's fault |
+| 403, 404 without a code (not for incidents) | Suspect: the key's or the event's |
 | 408, 425, 5xx, and what is no final status | Unavailable |
 | 429 | Throttled |
 | 3xx, every other 4xx | Rejected: the event's fault |
@@ -83,12 +83,19 @@ BY_STATUS: dict[int, _Rule] = {
     425: _unavailable,
     429: _throttled,
 }
+OF_INCIDENTS: dict[int, _Rule] = BY_STATUS | {404: _rejected}
+"""For incidents 404 says that this one is not there, and nothing of the key."""
 BY_CLASS: dict[int, _Rule] = {2: _delivered, 3: _rejected, 4: _rejected}
 
 
-def classify(answer: Answer, now_ms: int, hidden: tuple[str, ...] = ()) -> Outcome:
+def classify(
+    answer: Answer,
+    now_ms: int,
+    hidden: tuple[str, ...] = (),
+    by_status: Mapping[int, _Rule] = BY_STATUS,
+) -> Outcome:
     """The outcome of an answer; texts in `hidden` (keys) never show in its detail."""
-    rule = BY_STATUS.get(answer.status) or BY_CLASS.get(answer.status // 100, _unavailable)
+    rule = by_status.get(answer.status) or BY_CLASS.get(answer.status // 100, _unavailable)
     correlation_id = _plain(answer.headers.get("correlation-id", ""), _MAX_CORRELATION_ID, hidden)
     return rule(answer, _detail(answer, hidden), correlation_id or None, now_ms)
 
@@ -152,7 +159,7 @@ def retry_after(value: str | None, now_ms: int) -> float | None:
     return max(0.0, at.timestamp() - now_ms / 1000)
 
 
-def decoded(body: bytes, encoding: str) -> bytes:
+def decoded(body: bytes, encoding: str, most_bytes: int = MAX_BODY_BYTES) -> bytes:
     """The body without its content coding, bounded; nothing where the coding is not known or wrong."""
     coding = encoding.strip().lower()
     if coding in ("", "identity"):
@@ -160,6 +167,6 @@ def decoded(body: bytes, encoding: str) -> bytes:
     if coding != "gzip":
         return b""
     try:
-        return zlib.decompressobj(wbits=31).decompress(body, MAX_BODY_BYTES)
+        return zlib.decompressobj(wbits=31).decompress(body, most_bytes)
     except zlib.error:
         return b""

@@ -27,7 +27,8 @@ from mcp_ilert.targets.answers import MAX_BODY_BYTES, decoded
 log = structlog.get_logger()
 
 USER_AGENT: Final = f"mcp-ilert/{__version__}"
-_BODY_SECONDS: Final = 2.0
+BODY_SECONDS: Final = 2.0
+"""How long a body is waited for whose status is all that counts."""
 Options = Iterable[Any]
 
 
@@ -143,17 +144,19 @@ def _loopback(url: str) -> bool:
         return False
 
 
-async def beginning(response: httpx.Response) -> bytes:
-    """What can be had of a streamed answer's body in _BODY_SECONDS: at most MAX_BODY_BYTES, decoded."""
+async def beginning(
+    response: httpx.Response, most_bytes: int = MAX_BODY_BYTES, seconds: float = BODY_SECONDS
+) -> bytes:
+    """What can be had of a streamed answer's body in so many seconds and bytes, decoded."""
     if response.is_stream_consumed:  # an answer made in memory comes as a whole
-        return response.content[:MAX_BODY_BYTES]
-    raw = b""
-    with trio.move_on_after(_BODY_SECONDS) as scope:
+        return response.content[:most_bytes]
+    raw = bytearray()
+    with trio.move_on_after(seconds) as scope:
         async for chunk in response.aiter_raw():
-            raw += chunk[: MAX_BODY_BYTES - len(raw)]
-            if len(raw) == MAX_BODY_BYTES:
+            raw += chunk[: most_bytes - len(raw)]
+            if len(raw) == most_bytes:
                 scope.cancel()  # not break: httpx's generators close cleanly only from within
-    return decoded(raw, response.headers.get("content-encoding", ""))
+    return decoded(bytes(raw), response.headers.get("content-encoding", ""), most_bytes)
 
 
 # Where a connection may go ----------------------------------------------------------------------------------------

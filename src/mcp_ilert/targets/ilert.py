@@ -1,34 +1,26 @@
-"""The client of iLert's events API. Whatever httpx may raise ends here, as an outcome."""
+"""The client of iLert's events API."""
 
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Protocol
-from urllib.parse import urlsplit
 
 import httpx
-import trio
+import msgspec
 
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import InvalidEventError, MalformedError
-from mcp_ilert.events import Delivery, Event, Outcome, Rejected, Severity, Unavailable
-from mcp_ilert.targets.answers import Answer, classify, failed
-from mcp_ilert.targets.client import async_client, beginning
+from mcp_ilert.events import Delivered, Delivery, Event, Kind, Outcome, Rejected, Severity, Unavailable
+from mcp_ilert.targets.answers import classify
+from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
+from mcp_ilert.targets.port import More, at_once
 
 Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 """Makes an event's bytes into the event, and finds the route that it matches now."""
 
 
-class SecretText(Protocol):
-    """A key that shows itself only when asked to."""
-
-    def reveal(self) -> str: ...
-
-
 def events_url(api_url: str) -> str:
-    """Where events are posted: "/api" is added unless the URL ends with it."""
-    base = api_url.rstrip("/")
-    return f"{base}/events" if urlsplit(base).path.endswith("/api") else f"{base}/api/events"
+    """Where events are posted."""
+    return f"{api_base(api_url)}/events"
 
 
 class IlertTarget:
@@ -53,19 +45,13 @@ class IlertTarget:
         self._name = name
         self._key = key.reveal()
         self._url = events_url(api_url)
-        self._seconds = timeout_seconds
         self._fields = {severity: severity_fields[severity.name.lower()] for severity in Severity}
         self._interpret = interpret
         self._now_ms = now_ms
         bearer = api_key.reveal() if api_key else ""
         self._hidden = tuple(text for text in (self._key, bearer) if text)
-        self._client = async_client(
-            self._url,
-            seconds=timeout_seconds,
-            headers=_headers(bearer),
-            max_connections=max_in_flight,
-            tls=tls,
-            transport=transport,
+        self._caller = Caller(
+            self._url, bearer, timeout_seconds, max_in_flight=max_in_flight, tls=tls, transport=transport
         )
 
     @property
@@ -73,42 +59,34 @@ class IlertTarget:
         """The target's name."""
         return self._name
 
+    @property
+    def credential(self) -> str:
+        """Its key is its own."""
+        return self._name
+
+    @property
+    def requests(self) -> int:
+        """One."""
+        return 1
+
     def __repr__(self) -> str:
         return f"IlertTarget({self._name!r}, {self._url!r})"
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._caller.aclose()
 
-    async def send(self, delivery: Delivery) -> Outcome:
+    async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:  # noqa: ARG002 - one request is all
         """Post the operation once. Never raises for what a server or a network may do."""
         try:
             event, facts = self._interpret(delivery)
             content = body(delivery, event, facts, self._key, self._fields)
         except (InvalidEventError, MalformedError) as error:  # the rules became stricter since it was taken
             return Rejected(0, f"not sent, the event is not valid any more: {error.detail}")
-        answer: list[Answer] = []
-        with trio.move_on_after(self._seconds):
-            try:
-                await self._post(content, answer)
-            except Exception as error:  # noqa: BLE001 - below httpx, h2 and ssl have errors of their own
-                if not answer:
-                    return failed(error)
-        if answer:
-            return classify(answer[-1], self._now_ms(), self._hidden)
-        return Unavailable("timeout", certain=False)
-
-    async def _post(self, content: bytes, answer: list[Answer]) -> None:
-        """Fill `answer`, first with the status and headers, then with what can be had of the body.
-
-        The status decides; a body that is slow, cut or endless changes nothing.
-        """
-        async with self._client.stream("POST", self._url, content=content) as response:
-            headers = {name.lower(): value for name, value in response.headers.items()}
-            answer.append(Answer(response.status_code, headers))
-            answer.append(Answer(response.status_code, headers, await beginning(response)))
-
-
-def _headers(bearer: str) -> dict[str, str]:
-    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-    return headers | {"Authorization": f"Bearer {bearer}"} if bearer else headers
+        answer = await self._caller.ask("POST", self._url, content)
+        if isinstance(answer, Unavailable):
+            return answer
+        outcome = classify(answer, self._now_ms(), self._hidden)
+        if isinstance(outcome, Delivered) and facts.on_call and delivery.kind is Kind.ALERT:
+            return msgspec.structs.replace(outcome, note=f"on call: {facts.on_call}")
+        return outcome

@@ -3,7 +3,7 @@
 Nothing that a producer sent is left out: what iLert has no field for goes into `customDetails`, as received.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -16,6 +16,17 @@ OUR_NAMES = frozenset({"mcp_id", "tags", "timestamp", "count", "first_seen", "la
 """What we write into `customDetails` ourselves; a producer's field of such a name is renamed."""
 
 
+class ServiceRef(Protocol):
+    """A service that is affected, as configured: by id or by alias."""
+
+    @property
+    def id(self) -> int | None: ...
+    @property
+    def alias(self) -> str | None: ...
+    @property
+    def impact(self) -> str | None: ...
+
+
 class RouteFacts(Protocol):
     """What the route that an event matches adds to it."""
 
@@ -23,6 +34,10 @@ class RouteFacts(Protocol):
     def labels(self) -> Mapping[str, str]: ...
     @property
     def routing_key(self) -> str | None: ...
+    @property
+    def on_call(self) -> str: ...
+    @property
+    def services(self) -> Sequence[ServiceRef]: ...
 
 
 class SeverityFields(Protocol):
@@ -57,11 +72,15 @@ def body(
         "customDetails": custom_details(delivery, event),
     }
     if event.details is not None:
-        content["details"] = _text(event.details)
+        content["details"] = text_of(event.details)
     if event.links:
         content["links"] = event.links
     if facts.routing_key and delivery.kind is Kind.ALERT:
         content["routingKey"] = facts.routing_key
+    if facts.services and delivery.kind is Kind.ALERT:
+        content["services"] = [
+            {"alias": s.alias} if s.alias is not None else {"id": s.id} for s in facts.services
+        ]
     return _encoder.encode(content)
 
 
@@ -90,5 +109,6 @@ def _renamed(name: str, taken: Mapping[str, object]) -> str:
     return name
 
 
-def _text(details: str | msgspec.Raw) -> str:
+def text_of(details: str | msgspec.Raw) -> str:
+    """Details that are an object are their JSON text."""
     return details if isinstance(details, str) else bytes(details).decode()

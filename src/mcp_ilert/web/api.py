@@ -21,6 +21,7 @@ from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead,
 from mcp_ilert.errors import McpIlertError, SpoolError, UnavailableError
 from mcp_ilert.problems import RequestError
 from mcp_ilert.spool.view import NEWEST
+from mcp_ilert.targets.on_call import OnCallNow
 from mcp_ilert.web.access import from_elsewhere
 from mcp_ilert.web.auth import Guard, Principal
 from mcp_ilert.web.base import BridgeRequest
@@ -47,6 +48,7 @@ class Api(msgspec.Struct, frozen=True):
 
     look: Look
     carry: Callable[[Request], Awaitable[Answer]]
+    on_call: Callable[[], OnCallNow]
 
 
 def add_api(app: QuartTrio, api: Api, guard: Guard) -> None:
@@ -83,6 +85,11 @@ def _add_reads(app: QuartTrio, api: Api, guard: Guard) -> None:
     async def dead() -> Response:
         limit, after = _page(guard)
         return await read(lambda: shown.page(api.look.dead(limit, after)))
+
+    @app.get(f"{ROOT}/on-call")
+    async def on_call() -> Response:
+        _reader(guard)
+        return _json(msgspec.json.encode(api.on_call()))
 
     @app.get(f"{ROOT}/why")
     async def why() -> Response:

@@ -6,12 +6,14 @@ from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead,
 from mcp_ilert.console.shown import Audited, LanePage, Life, SpoolStats
 from mcp_ilert.problems import CONTENT_TYPE
 from mcp_ilert.spool.view import NEWEST
+from mcp_ilert.targets.on_call import OnCallNow
 from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, ROOT
 
 API_TYPES: Final = [
     SpoolStats,
     LanePage,
     Life,
+    OnCallNow,
     Audited,
     Answer,
     ReplayDead,
@@ -29,6 +31,7 @@ READS: Final[dict[str, tuple[str, type, tuple[str, ...]]]] = {
     ),
     "dead": ("Lanes with dead letters", LanePage, ("limit", "after")),
     "why": ("One alert key's life in words, and how it stands now", Life, ("key", "limit", "before")),
+    "on-call": ("Who is on call at iLert, where that is known", OnCallNow, ()),
     "audit": ("The conservation law, recounted from disk", Audited, ()),
 }
 WRITES: Final[dict[str, str]] = {
@@ -93,7 +96,7 @@ def _read(name: str) -> dict[str, Any]:
     return {
         "tags": ["operation"],
         "summary": summary,
-        "operationId": f"read_{name}",
+        "operationId": f"read_{name.replace('-', '_')}",
         "security": SECURITY,
         "parameters": [{"name": p, "in": "query"} | PARAMETERS[p] for p in parameters],
         "responses": _responses(summary, kind, statuses),

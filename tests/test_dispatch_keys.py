@@ -1,0 +1,136 @@
+"""Several targets by one key: one pace, one park; and attempts that take more than one request."""
+
+from math import inf
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from dispatch_world import OK, FakeTarget, idle_world, running, world
+from mcp_ilert.events import Refused, Severity, Throttled, Unavailable
+
+REFUSED = Refused(403, "KEY_ERROR: bad key")
+
+
+def most_in_a_minute(times: list[float]) -> int:
+    """The most requests in any 60 seconds."""
+    return max(sum(1 for t in times if at <= t < at + 60) for at in times)
+
+
+def requests(*targets: FakeTarget) -> list[float]:
+    return sorted(at for target in targets for at in (*target.times, *target.left))
+
+
+@pytest.mark.parametrize(("per_minute", "burst"), [(50, None), (6, None), (6, 6), (3, 1), (50, 50)])
+async def test_no_minute_sees_more_requests_than_the_rate_however_many_an_attempt_takes(
+    autojump_clock: MockClock, per_minute: int, burst: int | None
+) -> None:
+    async with world(FakeTarget(requests=3, seconds=0.3), per_minute=per_minute, burst=burst) as w:
+        await w.put(*(f"k{i}" for i in range(300)))
+        await trio.sleep(600)
+        times = requests(w.target)
+        assert most_in_a_minute(times) <= per_minute
+        refill = max(1, per_minute - (burst or max(1, per_minute // 5)))
+        assert len(times) >= 0.9 * refill * 10, "and the pace is used"
+
+
+async def test_an_attempt_that_takes_fewer_requests_gives_the_tokens_back(autojump_clock: MockClock) -> None:
+    target = FakeTarget(requests=3)
+    async with world(target, per_minute=60, burst=12) as w:
+        target.requests = 1  # what it takes, not what it says: planned with 3 until the next round
+        await w.put(*(f"k{i}" for i in range(12)))
+        await trio.sleep(0.1)
+        assert len(target.times) == 12
+
+
+async def test_targets_of_one_key_share_its_pace(autojump_clock: MockClock) -> None:
+    a, b = (FakeTarget(name, key="api", requests=2) for name in "ab")
+    async with world(a, b, FakeTarget("c"), per_minute=20, burst=10) as w:
+        for name in ("a", "b", "c"):
+            await w.put(*(f"{name}{i}" for i in range(60)), target=name)
+        await trio.sleep(300)
+        assert most_in_a_minute(requests(a, b)) <= 20
+        assert min(len(a.times), len(b.times)) > 10, "and neither starves"
+        assert most_in_a_minute(w.targets["c"].times) > 15, "another key has its own"
+
+
+async def test_the_shared_pace_survives_restarts_whichever_target_was_sent_to(
+    autojump_clock: MockClock,
+) -> None:
+    a, b = FakeTarget("a", key="api"), FakeTarget("b", key="api")
+    async with idle_world(a, b, per_minute=20, burst=20) as w:
+        await w.put(*(f"a{i}" for i in range(40)), target="a")
+        for seconds in (1, 1, 5, 30, 2, 40):
+            w.hire()
+            async with running(w):
+                await w.put(*(f"b{trio.current_time()}-{i}" for i in range(10)), target="b")
+                await trio.sleep(seconds)
+        assert most_in_a_minute(requests(a, b)) <= 20
+
+
+async def test_a_key_that_is_refused_parks_all_of_its_targets_and_no_other(autojump_clock: MockClock) -> None:
+    a, b, other = FakeTarget("a", key="api"), FakeTarget("b", key="api"), FakeTarget("c")
+    async with world(a, b, other) as w:
+        a.answer = b.answer = lambda _delivery: REFUSED
+        await w.put("k1", target="a")
+        await trio.sleep(1)
+        await w.put("k2", target="b")
+        await w.put("k3", target="c")
+        await trio.sleep(1)
+        assert (b.times, other.keys) == ([], ["k3"])
+        assert [w.metrics.value("parked", target=name) for name in ("a", "b", "c")] == [1, 1, 0]
+        a.answer = b.answer = lambda _delivery: OK
+        await trio.sleep(700)
+        assert w.spool.counts().delivered == 3
+        assert w.metrics.value("parked", target="b") == 0
+
+
+async def test_a_429_pauses_all_targets_of_the_key(autojump_clock: MockClock) -> None:
+    a, b = FakeTarget("a", key="api"), FakeTarget("b", key="api")
+    async with world(a, b) as w:
+        a.script(Throttled(30))
+        await w.put("k1", target="a")
+        await trio.sleep(1)
+        await w.put("k2", target="b")
+        await trio.sleep(100)
+        assert b.times == pytest.approx([30], abs=0.1)
+
+
+async def test_circuits_stay_with_their_targets(autojump_clock: MockClock) -> None:
+    a, b = FakeTarget("a", key="api"), FakeTarget("b", key="api")
+    async with world(a, b) as w:
+        a.answer = lambda _delivery: Unavailable("down", certain=True)
+        await w.put(*(f"k{i}" for i in range(6)), target="a")
+        await trio.sleep(1)
+        await w.put("x", target="b")
+        await trio.sleep(1)
+        assert b.keys == ["x"]
+        assert w.metrics.value("circuit", target="b") == 0
+
+
+async def test_attempts_that_wait_for_tokens_do_not_keep_critical_ones_of_another_key_back(
+    autojump_clock: MockClock,
+) -> None:
+    slow, quick = FakeTarget("slow", requests=3), FakeTarget("quick")
+    async with world(slow, quick, per_minute=6, burst=3, max_in_flight=2) as w:
+        await w.put(*(f"k{i}" for i in range(20)), target="slow")
+        await trio.sleep(100)
+        now = trio.current_time()
+        await w.put("fire", target="quick", severity=Severity.CRITICAL)
+        await trio.sleep(0.1)
+        assert min((at for at in quick.times), default=inf) - now < 0.1
+
+
+async def test_a_target_that_goes_by_another_key_after_a_reload_shares_that_keys_pace(
+    autojump_clock: MockClock,
+) -> None:
+    a, b, moved = FakeTarget("a"), FakeTarget("b", key="api"), FakeTarget("a", key="api")
+    async with world(a, b, per_minute=20, burst=20) as w:
+        await w.put(*(f"b{i}" for i in range(40)), target="b")
+        await trio.sleep(1)
+        w.dispatcher.replace({"a": moved, "b": b}, w.settings)
+        await w.put(*(f"a{i}" for i in range(40)), target="a")
+        await trio.sleep(300)
+        assert a.closed == 1
+        assert len(moved.times) > 1
+        assert most_in_a_minute(requests(b, moved)) <= 20

@@ -1,0 +1,111 @@
+"""The end of the writer by a mistake of ours: it is told, logged once, and nobody waits for ever."""
+
+from pathlib import Path
+from typing import Never
+
+import pytest
+import structlog
+import trio
+
+from mcp_ilert.errors import McpIlertError, StartError, UnavailableError
+from mcp_ilert.events import Entry
+from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.folder import Folder
+from mcp_ilert.spool.port import Rules, Want
+from mcp_ilert.spool.spool import WrittenSpool
+from mcp_ilert.spool.store import SqliteStore
+from mcp_ilert.spool.view import SpoolView
+from mcp_ilert.spool.writer import Writer
+from spools import T0, Clock, entry, opened
+
+RULES = Rules(min_free_bytes=1)
+FLOOD = [entry(key=f"k{i}") for i in range(100)]
+"""More than are folded at once."""
+
+
+def mistaken(*_args: object, **_kwargs: object) -> Never:
+    raise KeyError("a mistake")
+
+
+class Asked:
+    """Who asks a spool for something, and what they were told."""
+
+    def __init__(self) -> None:
+        self.refused: list[McpIlertError] = []
+        self.taken = 0
+
+    async def put(self, spool: WrittenSpool, entries: list[Entry]) -> None:
+        try:
+            await spool.put(entries)
+            self.taken += len(entries)
+        except McpIlertError as error:
+            self.refused.append(error)
+
+    async def lease(self, spool: WrittenSpool) -> None:
+        with pytest.raises(UnavailableError):
+            await spool.lease([Want("default", 9, 9)], {}, T0)
+
+
+def traces(logs: list[structlog.typing.EventDict]) -> list[object]:
+    return [line["event"] for line in logs if line.get("exc_info")]
+
+
+@pytest.mark.parametrize("kind", ["inline", "thread"])
+async def test_a_fold_that_fails_by_a_mistake_ends_the_spool_and_keeps_what_was_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    asked = Asked()
+    ends = pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake"))
+    with trio.fail_after(20), structlog.testing.capture_logs() as logs, ends:
+        async with opened(kind, tmp_path, RULES, Clock()) as spool:
+            monkeypatch.setattr(Folder, "fold", mistaken)
+            await asked.put(spool, FLOOD)
+            await spool.failed.wait()
+            await asked.put(spool, FLOOD)
+            await asked.lease(spool)
+            await trio.sleep_forever()
+    assert (asked.taken, [type(e) for e in asked.refused]) == (100, [UnavailableError])
+    assert traces(logs) == ["the spool's writer failed by a mistake of mcp-ilert"]
+    with SpoolView(tmp_path / "spool.db") as view:
+        assert (view.counts().accepted, view.counts().inbox, view.audit().error) == (100, 100, 0)
+
+
+@pytest.mark.parametrize(
+    ("of", "name"),
+    [(SqliteStore, "free_bytes"), (Engine, "take_touched"), (Writer, "_lags"), (Writer, "_batch")],
+)
+async def test_whatever_fails_in_the_writer_nobody_waits_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, of: type, name: str
+) -> None:
+    asked = Asked()
+    ends = pytest.RaisesGroup(pytest.RaisesExc(StartError, match="a mistake"))
+    with trio.fail_after(20), structlog.testing.capture_logs() as logs, ends:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            monkeypatch.setattr(of, name, mistaken)
+            with trio.CancelScope(shield=True):
+                async with trio.open_nursery() as nursery:
+                    for _ in range(50):
+                        nursery.start_soon(asked.put, spool, FLOOD)
+                        nursery.start_soon(asked.lease, spool)
+                        await trio.lowlevel.checkpoint()
+            await trio.sleep_forever()
+    assert (asked.taken, {type(e) for e in asked.refused}) == (0, {UnavailableError})
+    assert len(asked.refused) == 50
+    assert len(traces(logs)) == 1
+
+
+async def test_a_request_that_cannot_be_taken_is_no_end_and_is_logged_with_its_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Asked()
+    answers: list[McpIlertError | None] = []
+    fold = Folder.fold
+    monkeypatch.setattr(Folder, "fold", lambda *args: mistaken() if "bad" in args[1] else fold(*args))
+    with structlog.testing.capture_logs() as logs:
+        async with opened("thread", tmp_path, RULES, Clock()) as spool:
+            spool.offer([[entry(key="good")], [entry(key="bad")]], answers.extend)
+            await asked.put(spool, [entry(key="last")])
+            assert (asked.taken, spool.counts().lanes, spool.counts().error()) == (1, 2, 0)
+    assert answers[0] is None
+    assert "a mistake" in str(answers[1])
+    assert len(traces(logs)) == 1
