@@ -376,8 +376,9 @@ async def test_a_body_that_drips_is_cut_off_long_before_its_whole_time_is_up(ope
 async def test_a_line_that_drips_is_cut_off(open_bridge, mock_clock):
     async with (
         open_bridge(deadlines=Deadlines(body=600, grace=10, rate=100)) as bridge,
-        await trio.open_tcp_stream("127.0.0.1", bridge.tcp_port) as stream,
+        await trio.open_tcp_stream("127.0.0.1", bridge.tcp_port) as plain,
     ):
+        stream = doors.secured(bridge, plain)
         for _ in range(12):
             await stream.send_all(b"{")
             await settled()

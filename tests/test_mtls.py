@@ -1,5 +1,6 @@
 """Client certificates: who is let in by one, at every door, and what a reload makes of who is in."""
 
+import contextlib
 import json
 import ssl
 
@@ -213,6 +214,27 @@ async def test_who_is_being_handed_over_during_the_reload_does_not_slip_through(
                 pass
         assert answers.startswith(b"HTTP/1.1 202")
         assert answers.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("carry", ["reactor", "stream"])
+@pytest.mark.parametrize("first", [b"", b"PRI", b"POST /eve", b"waiting"])
+async def test_who_does_not_go_is_gone_in_five_seconds(world, carry, first, mock_clock):
+    """Whatever a client has begun, or keeps waiting, it does not outstay the rule by which it came."""
+    async with (
+        open_bridge(carry=carry, deadlines=Deadlines(head=600, body=600, keep_alive=600)) as bridge,
+        await trio.open_tcp_stream("127.0.0.1", bridge.port) as stream,
+    ):
+        gate = bridge.spool.shut()
+        head = b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+        await stream.send_all(head % len(BODY) + BODY if first == b"waiting" else first)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        bridge.server.use_tls(world.server(), world.clients())
+        bridge.guard.use([], mutual=True)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        mock_clock.jump(6)
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await stream.receive_some(1_000) == b""
+        gate.set()
 
 
 async def test_a_new_list_ends_what_the_old_one_let_in_and_a_new_certificate_of_ours_does_not(world):

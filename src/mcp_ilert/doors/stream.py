@@ -38,8 +38,10 @@ class StreamPump:
         self.leaving = False
         self._age = 0
         """Counts the calls of `let_go`."""
+        self._opening: set[trio.CancelScope] = set()
+        """Of connections that have no session yet."""
         self._fresh: set[trio.CancelScope] = set()
-        """Of connections of which nothing has come."""
+        """Of these, those of which nothing has come."""
 
     async def carry(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve a connection to its end; gives the bytes from which on it is somebody else's, where it is."""
@@ -72,7 +74,7 @@ class StreamPump:
     def let_go(self) -> None:
         """Let go of all who are connected now, after what they wait for; who comes after them stays."""
         self._age += 1
-        for scope in self._fresh:
+        for scope in self._opening:
             scope.cancel()
         for carried in self._carried.values():
             carried.leave()
@@ -110,9 +112,11 @@ class StreamPump:
         tls = stream.layer if isinstance(stream, TlsStream) else None
         while True:
             with trio.CancelScope(deadline=until) as scope:
+                self._opening.add(scope)
                 if not data:
                     self._fresh.add(scope)
                 more = bytes(await stream.receive_some(RECEIVE_BYTES))
+            self._opening.discard(scope)
             self._fresh.discard(scope)
             if scope.cancelled_caught or not more:
                 return None

@@ -47,7 +47,7 @@ async def open_service(
     attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
     the body and is raised from here.
     """
-    check_proxies(settings.ilert.api_url)
+    check_proxies(settings.ilert.api_url, settings.ilert.heartbeat_url.reveal())
     path = config.spool_path(settings, environ)
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
     observe = metrics.commit_seconds.observe

@@ -169,7 +169,7 @@ class Service:
         """Take the configuration as it is now; where anything is wrong with it, nothing changes."""
         try:
             loaded = load()
-            check_proxies(loaded.ilert.api_url)
+            check_proxies(loaded.ilert.api_url, loaded.ilert.heartbeat_url.reveal())
             apply(loaded)
         except ConfigError as error:
             return self._refused(error.problems)

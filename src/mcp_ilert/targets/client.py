@@ -80,9 +80,11 @@ def sync_client(url: str, *, seconds: float, headers: Mapping[str, str] | None =
     return client
 
 
-def check_proxies(url: str) -> None:
-    """Raise StartError where the environment names a proxy for requests to this URL that cannot be used."""
-    sync_client(url, seconds=1).close()
+def check_proxies(*urls: str) -> None:
+    """Raise StartError where the environment names a proxy for requests to one of these that cannot be used."""
+    for url in urls:
+        if url:
+            sync_client(url, seconds=1).close()
 
 
 def client_tls() -> ssl.SSLContext:
