@@ -236,7 +236,7 @@ class Run:
     def _note_unanswered(self, bridge: Bridge) -> None:
         """A process that gets no turn for seconds misses answers that were in time."""
         for record in bridge.records:
-            if "reason" in record and record.get("status") is None:
+            if "alert_key" in record and "reason" in record and record.get("status") is None:
                 self.history.gave_up.add((self.ilert.life, record["alert_key"]))
 
     # Reckonings -----------------------------------------------------------------------------------------------
