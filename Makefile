@@ -21,7 +21,7 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit lock clean soak sanitize wheels wheelhouse images
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheelhouse images
 
 help: ## this list
 	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -78,10 +78,14 @@ audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependenc
 	  [ -s build/audit.txt ] && { cat build/audit.txt; exit 1; }; \
 	  echo "mcp-ilert: make audit: the vulnerability service does not answer for these packages from here; nothing is known about them" >&2; exit 2; }
 
+fuzz: build/fuzz/.stamp $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the doors against hostile input (ARGS="--seed 1 --examples 500")
+	@$(BIN)/python tests/fuzz.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
+
 lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRADE=1: newest versions)
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
 	$(COMPILE) --group audit -o lock/audit.txt
+	$(COMPILE) --group fuzz -o lock/fuzz.txt
 	@! grep -nE '^-|://' lock/*.txt || { echo "mcp-ilert: a lock file names an index or a host" >&2; exit 1; }
 
 clean: ## remove what was built, the environment too
@@ -94,6 +98,11 @@ build/tools/.venv.stamp: $(VENV)/.venv.stamp
 
 build/tools/.lock.stamp: build/tools/.venv.stamp
 	@build/tools/bin/python -m pip --disable-pip-version-check --quiet install 'uv>=0.9'
+	@touch $@
+
+build/fuzz/.stamp: $(VENV)/.venv.stamp lock/fuzz.txt
+	@$(BIN)/python -m venv build/fuzz
+	@build/fuzz/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/fuzz.txt
 	@touch $@
 
 build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt

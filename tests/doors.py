@@ -19,7 +19,7 @@ from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
-from mcp_ilert.doors.tls import ALPN
+from mcp_ilert.doors.tls import ALPN, Clients
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -53,12 +53,22 @@ def count(metrics: Metrics, door: str, result: str) -> float:
 class Bridge:
     """The doors over a fake spool; `port` is known once it is open."""
 
-    def __init__(self, *, limits: Limits, tokens: Sequence[Token], settings: Settings, read_timeout: float):
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        tokens: Sequence[Token],
+        settings: Settings,
+        read_timeout: float,
+        mutual: bool = False,
+    ):
+        self.seconds = 0.0
+        """The clock of the tokens' rates."""
         self.spool = FakeSpool()
         self.metrics = Metrics()
         self.reasons: list[str] = []
         self.notes: list[str] = []
-        self.guard = Guard(tokens)
+        self.guard = Guard(tokens, mutual=mutual, now=lambda: self.seconds)
         self.intake = Intake(self.spool, Mapper(settings), self.metrics, lambda: NOW_MS, limits)
         self.webhooks = Webhooks(self.guard, settings)
         self.app: QuartTrio = bridge_app(
@@ -93,13 +103,16 @@ async def open_bridge(
     settings: Settings | None = None,
     read_timeout: float = 10,
     tls: ssl.SSLContext | None = None,
+    clients: Clients | None = None,
     bounds: Bounds | None = None,
     deadlines: Deadlines | None = None,
     carry: Carry = "reactor",
 ) -> AsyncIterator[Bridge]:
     """The doors, served on free ports of loopback until the block is left; `carry`: what moves the bytes."""
     limits = limits or Limits()
-    bridge = Bridge(limits=limits, tokens=tokens, settings=settings or Settings(), read_timeout=read_timeout)
+    settings = settings or Settings()
+    mutual = clients is not None
+    bridge = Bridge(limits=limits, tokens=tokens, settings=settings, read_timeout=read_timeout, mutual=mutual)
     sockets, lines = (listening_sockets("127.0.0.1", 0, keys=("listen.address", port)) for port in "ab")
     fast = None
     if carry != "hypercorn":
@@ -107,7 +120,9 @@ async def open_bridge(
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
     bridge.secure = tls is not None
-    bridge.server = Server(bridge.app, sockets, tls=tls, bounds=bounds, deadlines=deadlines, fast=fast)
+    bridge.server = Server(
+        bridge.app, sockets, tls=tls, clients=clients, bounds=bounds, deadlines=deadlines, fast=fast
+    )
     bridge.port = bridge.server.addresses[0][1]
     bridge.tcp_port = lines[0].getsockname()[1]
     async with trio.open_nursery() as nursery:

@@ -201,11 +201,12 @@ MISTAKES = [
     (KEY + "listen: {max_body_bytes: -1}", "listen.max_body_bytes: got -1, expected a number of bytes ≥ 1"),
     (KEY + "listen: {address: 'not an address'}", 'listen.address: got "not an address", expected an IP address or a host name to listen on, such as 0.0.0.0'),
     (KEY + "listen: 8080", "listen: got 8080, expected a mapping of keys to values"),
-    (KEY + "tls: {client_ca_file: ca.pem}", 'tls.client_ca_file: "ca.pem": mutual TLS is not in this version yet; leave it null'),
-    (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_allowed_sans: a list: mutual TLS is not in this version yet; leave it []"),
+    (KEY + "tls: {client_ca_file: /etc/passwd}", "tls.cert_file: missing; expected a file, since tls.client_ca_file is given: it takes TLS to ask clients for certificates"),
+    (KEY + "tls: {client_allowed_sans: [a]}", "tls.client_ca_file: missing; expected a file, since tls.client_allowed_sans is given"),
+    (KEY + "tls: {client_allowed_sans: [' ']}", 'tls.client_allowed_sans[0]: got " ", expected a text that is not empty'),
+    (KEY + "auth: {tokens: [{name: a, token: t, per_second: 0}]}", "auth.tokens[0].per_second: got 0, expected a number > 0"),
     (KEY + "auth: {webhook_secrets: [s3cr3t]}", 'auth.webhook_secrets[0]: expected a Standard Webhooks secret: "whsec_" and base64'),
     (KEY + "auth: {webhook_secrets: [whsec_c2hvcnQ=]}", "auth.webhook_secrets[0]: has 5 bytes, expected at least 16 (24 are usual)"),
-    (KEY + "auth: {tokens: [{name: a, token: t, per_second: 5}]}", "auth.tokens[0].per_second: 5: a rate per token is not in this version yet; leave it null"),
     ("ilert: {webhook_key: k, heartbeat_url: 'ftp://x/h'}", "ilert.heartbeat_url: expected the https:// URL of a heartbeat monitor, without user and query"),
     (API + "routes: [{target: incident}]", "routes[0].services: empty; expected a service at least, since the route opens incidents"),
     (KEY + "routes: [{target: incident, services: [{id: 1}]}]", "routes[0].target: incident, but ilert.api_key is empty; expected the account's API key there"),
@@ -246,7 +247,7 @@ MISTAKES = [
     (KEY + "mapping: {priority_map: {}, severity_names: {}, default_severity: low, severity: {low: {priority: LOW}}}", "mapping.severity.low.severity: missing; expected a whole number, 1 (worst) to 5"),
     (KEY + "mapping: {priority_map: {1: high}, severity_names: {}, default_severity: low, severity: {low: {priority: LOW, severity: 4}}}", 'mapping.priority_map.1: got "high", expected a severity that mapping.severity has (low)'),
     (KEY + "mapping: {severity_names: {critical: low}}", 'mapping.severity_names.critical: got "low", but critical is a severity itself; leave it out'),
-    (KEY + "auth: {required: true}", "auth.required: true, but auth.tokens is empty; expected at least one token"),
+    (KEY + "auth: {required: true}", "auth.required: true, but auth.tokens is empty; expected at least one token, or tls.client_ca_file"),
     (KEY + "auth: {tokens: [{name: a, token: t}, {name: a, token: u}]}", 'auth.tokens[1].name: got "a", which auth.tokens[0] has already; expected a name of its own'),
     (KEY + "auth: {tokens: [{name: a, token: t}, {name: b, token: t}]}", "auth.tokens[1].token: is the same as that of auth.tokens[0]; expected its own"),
     (KEY + "auth: {tokens: [{name: a}]}", "auth.tokens[0].token: empty; expected the token, here or in a file named by token_file"),
@@ -387,6 +388,13 @@ def test_what_is_unwise_is_warned_of_and_not_refused() -> None:
     )
     quiet = "ilert: {webhook_key: k, api_url: 'http://localhost:1'}\nlisten: {address: '::1'}"
     assert config.warnings(loaded(quiet)) == []
+
+
+def test_client_certificates_count_as_authentication() -> None:
+    tls = f"tls: {{cert_file: {__file__}, key_file: {__file__}, client_ca_file: {__file__}}}\n"
+    settings = loaded(KEY + tls + "auth: {required: true}")
+    assert config.warnings(settings) == []
+    assert Path(__file__) in config.watched_files(settings)
 
 
 @pytest.mark.parametrize(

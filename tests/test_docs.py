@@ -176,6 +176,13 @@ def test_what_the_documents_point_at_exists() -> None:
                 assert (document.parent / link).exists(), f"{document.name} points at {link}"
 
 
+def test_every_security_check_that_is_passed_over_says_why() -> None:
+    for path in (ROOT / "src").rglob("*.py"):
+        for line in path.read_text().splitlines():
+            if re.search(r"noqa:[^#]*\bS\d", line):
+                assert re.search(r"noqa: [A-Z0-9, ]+ - \S", line), f"{path}: {line.strip()}"
+
+
 @pytest.fixture
 def unit(tmp_path: Path) -> Path:
     """The unit with a program that exists on this machine."""

@@ -307,6 +307,15 @@ async def test_a_strange_host_is_answered_by_us(bridge, wire, host):
     assert headers["content-type"] in {"application/json", "application/problem+json"}
 
 
+@pytest.mark.parametrize("host", [b"a..b", b".", b".a", b"x" * 64, b"a." + b"y" * 64 + b":80"])
+async def test_a_host_that_is_no_name_is_a_400_of_ours_at_every_path_of_the_app(bridge, wire, host):
+    for path in (b"/readyz", b"/nowhere", b"/openapi.json"):
+        await wire.send(b"GET %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (path, host))
+        status, headers, body = await wire.answer()
+        assert (status, headers["content-type"]) == (400, "application/problem+json")
+        assert json.loads(body)["detail"].startswith("Host: ")
+
+
 async def status_of_a_post(bridge):
     async with connect(bridge) as wire:
         with contextlib.suppress(trio.BrokenResourceError):

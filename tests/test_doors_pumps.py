@@ -311,7 +311,7 @@ async def test_idle_connections_cost_little_and_slow_nobody():
 
 
 async def test_deadlines_count_from_the_last_request_and_from_a_heads_first_byte(open_bridge, mock_clock):
-    async with open_bridge(deadlines=Deadlines(head=10, body=20, keep_alive=75)) as bridge:
+    async with open_bridge(deadlines=Deadlines(head=10, body=20, keep_alive=75, grace=20)) as bridge:
         async with connect(bridge) as wire:
             for _ in range(3):
                 await wire.send(post())
@@ -343,6 +343,47 @@ async def test_deadlines_count_from_the_last_request_and_from_a_heads_first_byte
             await settled()
             mock_clock.jump(76)
             assert await wire.is_closed()
+
+
+async def test_a_body_that_drips_is_cut_off_long_before_its_whole_time_is_up(open_bridge, mock_clock):
+    """A byte now and then keeps no connection; a body that comes at the least rate has all its time."""
+    deadlines = Deadlines(body=600, grace=10, rate=100)
+    head = post(b"x" * 100_000).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    async with (
+        open_bridge(deadlines=deadlines) as bridge,
+        connect(bridge) as dripping,
+        connect(bridge) as steady,
+    ):
+        await dripping.send(head)
+        await steady.send(head)
+        await settled()
+        for second in range(60):
+            await steady.send(b" " * 120)
+            if second < 10:
+                await dripping.send(b" ")
+            await settled()
+            mock_clock.jump(1)
+            await settled()
+            if second == 12:
+                assert (await dripping.answer())[0] == 408
+                assert await dripping.is_closed()
+        await steady.send(b" " * 120)
+        await settled()
+        mock_clock.jump(100)
+        assert (await steady.answer())[0] == 408
+
+
+async def test_a_line_that_drips_is_cut_off(open_bridge, mock_clock):
+    async with (
+        open_bridge(deadlines=Deadlines(body=600, grace=10, rate=100)) as bridge,
+        await trio.open_tcp_stream("127.0.0.1", bridge.tcp_port) as plain,
+    ):
+        stream = doors.secured(bridge, plain)
+        for _ in range(12):
+            await stream.send_all(b"{")
+            await settled()
+            mock_clock.jump(1)
+        assert b"in time" in await stream.receive_some(1_000)
 
 
 async def test_who_waits_for_an_answer_has_no_deadline(open_bridge, mock_clock):

@@ -205,6 +205,20 @@ async def test_a_new_certificate_is_shown_without_dropping_a_connection(
         assert await shown(port) == second
 
 
+async def test_without_authentication_beyond_loopback_every_start_warns(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "http://127.0.0.1:9", listen={"address": "0.0.0.0"})
+    for _ in range(2):
+        async with running(config) as bridge:
+            warned = [r["event"] for r in bridge.records if r["level"] == "warning"]
+            assert any("whoever reaches the port may send events" in line for line in warned)
+
+
+async def test_where_authentication_is_required_there_is_no_start_without(tmp_path: Path) -> None:
+    code, line = await failed_start(write_config(tmp_path, "http://127.0.0.1:9", auth={"required": True}))
+    assert code == 2
+    assert "auth.required: true, but auth.tokens is empty" in line
+
+
 # Failures at the start -------------------------------------------------------------------------------------------
 
 

@@ -103,3 +103,14 @@ async def test_what_is_only_read_is_405_for_others(door, path):
         assert answer.status == 405
         assert answer.headers["allow"] == "GET, HEAD"
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_document_bounds_what_is_bounded_and_asks_for_nothing_that_is_not():
+    """Found by schemathesis: a page's number beyond 64 bits, and a change whose path says already which it is."""
+    told = document("1")
+    parameters = [p for path in told["paths"].values() for p in path.get("get", {}).get("parameters", [])]
+    numbers = [p["schema"] for p in parameters if p["schema"]["type"] == "integer"]
+    assert numbers
+    assert all(schema["maximum"] < 2**63 for schema in numbers)
+    for name in ("ReplayDead", "DropKey", "PauseTarget", "ResumeTarget"):
+        assert "op" not in told["components"]["schemas"][name]["required"]

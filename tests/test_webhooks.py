@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import httpx
@@ -28,6 +29,7 @@ from mcp_ilert.sandbox import INTEGRATION_KEY, Options, SandboxIlert
 from mcp_ilert.sandbox import Limits as Limited
 from mcp_ilert.sandbox.server import open_sandbox
 from mcp_ilert.service import open_service
+from mcp_ilert.targets.client import async_client
 from mcp_ilert.web import confirm as confirming
 from mcp_ilert.web import signatures
 from mcp_ilert.web.replays import Replays
@@ -66,6 +68,14 @@ async def post(client: Client, name: str, body: Any, headers: dict[str, str] | N
 
 def taken(bridge: Bridge) -> list[tuple[Kind, Severity, str]]:
     return [(entry.kind, entry.severity, entry.key) for put in bridge.spool.puts for entry in put]
+
+
+async def test_the_rate_of_a_token_holds_here_too():
+    limited = msgspec.structs.replace(TOKEN, sources=("*",), per_second=1)
+    async with opened(tokens=[limited]) as (bridge, client):
+        statuses = [(await post(client, "one", {"id": i, "title": "t"}, BEARER)).status for i in range(2)]
+        assert statuses == [202, 429]
+        assert bridge.count("webhook", "limited") == 1
 
 
 # What is answered ------------------------------------------------------------------------------------------------
@@ -402,12 +412,16 @@ async def test_confirming_is_one_get_that_follows_no_redirect(monkeypatch):
         seen.append(request)
         return httpx.Response(302, headers={"Location": "http://169.254.169.254/"})
 
-    real = httpx.AsyncClient
-    monkeypatch.setattr(httpx, "AsyncClient", lambda **kw: real(transport=httpx.MockTransport(answer), **kw))
+    open_to = partial(async_client, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(confirming, "async_client", open_to)
     assert (
         await confirming.confirm("https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription") == 302
     )
     assert len(seen) == 1
+
+
+async def test_confirming_goes_by_the_way_out_that_knows_where_not_to_go():
+    assert await confirming.confirm("http://169.254.169.254/?Action=ConfirmSubscription") is None
 
 
 # To iLert ---------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """What Prometheus sees. Every series is there from the start, at 0; no label takes a value from an event."""
 
+import math
 import platform
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import (
@@ -108,12 +110,18 @@ class Metrics:
             "1 if the last load of the configuration was taken.",
             registry=self.registry,
         )
+        self._certificates = _CertificateCollector()
+        self.registry.register(self._certificates)
         # Whoever has metrics has loaded a configuration: the first load was a success.
         self.last_reload_success.set(1)
         Info("mcp_build", "What runs.", registry=self.registry).info(
             {"version": __version__, "python": platform.python_version()}
         )
         ProcessCollector(registry=self.registry)
+
+    def use_certificates(self, server: float = math.inf, client_ca: float = math.inf) -> None:
+        """Tell from now on how long these are valid: seconds since 1970 at which they expire."""
+        self._certificates.expiry = {"server": server, "client_ca": client_ca}
 
     def use_targets(self, names: Iterable[str]) -> None:
         """Have the series of exactly these targets; new ones start at 0."""
@@ -198,6 +206,23 @@ class _SpoolCollector(Collector):
         for severity in Severity:
             oldest.add_metric((severity.name.lower(),), ages.get(severity, 0.0))
         yield oldest
+
+
+class _CertificateCollector(Collector):
+    """The seconds that are left, at each scrape; infinite where there is no certificate."""
+
+    def __init__(self) -> None:
+        self.expiry = {"server": math.inf, "client_ca": math.inf}
+
+    def collect(self) -> Iterator[Metric]:
+        left = GaugeMetricFamily(
+            "mcp_tls_certificate_expiry_seconds",
+            "Until the first of the certificates expires; negative after that, +Inf without one.",
+            labels=("certificate",),
+        )
+        for name, at in self.expiry.items():
+            left.add_metric((name,), at - time.time())
+        yield left
 
 
 _TOTALS = (

@@ -14,7 +14,7 @@ from mcp_ilert.errors import (
     TooLargeError,
     UnavailableError,
 )
-from mcp_ilert.intake import AllRejectedError, ForbiddenSourceError
+from mcp_ilert.intake import AllRejectedError, ForbiddenSourceError, LimitedError
 
 log = structlog.get_logger()
 
@@ -66,6 +66,8 @@ def refusal_of(error: BaseException) -> Refusal:
     if isinstance(error, AllRejectedError):
         receipt = error.receipt
         return _refusal(Problem(_title(422), 422, error.detail, receipt.rejected, receipt.rejected_total))
+    if isinstance(error, LimitedError):
+        return refusal(429, error.detail, {"Retry-After": str(error.retry_after_seconds)})
     if isinstance(error, UnavailableError):
         return refusal(503, error.detail, {"Retry-After": str(error.retry_after_seconds)})
     status = STATUS_OF.get(type(error))

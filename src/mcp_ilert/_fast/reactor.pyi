@@ -43,6 +43,8 @@ class Reactor:
     handshake: float
     head: float
     body: float
+    grace: float
+    rate: float
     keep_alive: float
     send_for: float
     linger: float
@@ -73,6 +75,12 @@ class Reactor:
 
     def go_away(self, now: float, firm: bool) -> None:
         """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`."""
+
+    def let_go(self, now: float) -> None:
+        """Have all who are connected now go after what they wait for; who comes later stays."""
+
+    def drop_leaving(self) -> None:
+        """Drop those of them who have not gone."""
 
     def end(self) -> None:
         """Drop every connection."""

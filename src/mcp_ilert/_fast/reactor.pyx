@@ -115,6 +115,7 @@ cdef class Conn:
     cdef int phase
     cdef bint ended  # the client sends no more
     cdef bint told  # that we say no more (TLS)
+    cdef bint leaving  # it takes no request any more
     cdef bint lingering  # our side is shut; what comes is thrown away
     cdef double since  # when the phase began, or the last request came; of a lingering one, when it ends
     cdef double since_out  # when the client last took something
@@ -130,6 +131,7 @@ cdef class Reactor:
     cdef public bint full  # too much waits for the spool
     cdef public Py_ssize_t most_held
     cdef public double handshake, head, body, keep_alive, send_for, linger
+    cdef public double grace, rate  # after so many seconds a body must have come at so many bytes a second
     cdef readonly Py_ssize_t held  # bytes of requests that are not complete
     cdef readonly list handed
     cdef object owner, wheel
@@ -169,6 +171,7 @@ cdef class Reactor:
         self.most_held = 64 * 1024 * 1024
         self.handshake = self.head = self.body = self.send_for = 10
         self.keep_alive = 75
+        self.grace, self.rate = 10, 500
         self.linger = 2
         self.fd = epoll_create1(EPOLL_CLOEXEC)
         if self.fd < 0:
@@ -295,6 +298,32 @@ cdef class Reactor:
                     self._fail(conn, error)
                     continue
             self._settle(conn, False)
+
+    def let_go(self, double now):
+        """Have all who are connected now go after what they wait for; who comes later stays."""
+        cdef Conn conn
+        self.now = now
+        for found in list(self.conns.values()):
+            conn = <Conn>found
+            if conn.fd < 0 or conn.lingering:
+                continue
+            conn.leaving = True
+            if conn.session is None:
+                if conn.first is None:
+                    self._finish(conn)
+                continue
+            try:
+                conn.session.go_away()
+            except Exception as error:
+                self._fail(conn, error)
+                continue
+            self._settle(conn, False)
+
+    def drop_leaving(self):
+        """Drop those of them who have not gone."""
+        for conn in list(self.conns.values()):
+            if (<Conn>conn).leaving:
+                self._drop(<Conn>conn)
 
     def end(self):
         """Drop every connection."""
@@ -553,7 +582,7 @@ cdef class Reactor:
             if PyBytes_GET_SIZE(data) < LARGE_BYTES:
                 break
         pending = session.pending
-        if self.leaving and pending == 0 and conn.out is None and not session.closing:
+        if (self.leaving or conn.leaving) and pending == 0 and conn.out is None and not session.closing:
             for _ in range(3):  # each call is firmer
                 session.go_away()
             data = session.output()
@@ -575,10 +604,10 @@ cdef class Reactor:
                 conn.since = self.now
             conn.phase = phase
         held = session.held
-        if phase != 0:
-            self.wheel.by(conn, conn.since + (self.head if phase == 1 else self.body))
         self.held += held - conn.held
         conn.held = held
+        if phase != 0:
+            self.wheel.by(conn, self._until(conn))
         self._watch(conn, pending, session.closing)
         return 0
 
@@ -648,7 +677,7 @@ cdef class Reactor:
         if conn.phase == 1:
             return conn.since + self.head
         if conn.phase == 2:
-            return conn.since + self.body
+            return conn.since + min(self.body, self.grace + conn.held / self.rate)
         if conn.session.pending:
             return self.now + self.keep_alive
         return conn.since + self.keep_alive

@@ -11,7 +11,7 @@ cdef class Tls:
     cdef object _incoming
     cdef object _outgoing
     cdef object _ssl
-    cdef object _admit
+    cdef readonly object admit
     cdef bint _closed
     cdef readonly bint established
     cdef readonly bint ended

@@ -26,7 +26,7 @@ class Tls:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._admit = admit
+        self.admit = admit
         self._closed = False
         self.established = False
         self.ended = False
@@ -119,7 +119,7 @@ class Tls:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        if not self._admit(self._ssl):
+        if not self.admit(self._ssl):
             raise ssl.SSLError(0, "the client's certificate is not admitted")
         self.established = True
         return True

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from mcp_ilert import __version__, config
+from mcp_ilert import config
 from mcp_ilert.cli.asking import MOST_BYTES, Finding, about_incidents
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.errors import ConfigError
@@ -79,10 +79,9 @@ def _report(settings: Settings) -> int:
 
 def open_client(settings: Settings) -> "httpx.Client":
     """A client for the questions; it follows no redirect, for it bears the key."""
-    import httpx  # noqa: PLC0415 - heavy, and only --online needs it
+    from mcp_ilert.targets.client import sync_client  # noqa: PLC0415 - heavy, and only --online needs it
 
-    agent = {"User-Agent": f"mcp-ilert/{__version__}", "Accept": "application/json"}
-    return httpx.Client(timeout=settings.ilert.timeout_seconds, headers=agent, follow_redirects=False)
+    return sync_client(settings.ilert.api_base, seconds=settings.ilert.timeout_seconds)
 
 
 def ask(settings: Settings, client: "httpx.Client") -> Iterator[Verdict]:

@@ -52,6 +52,18 @@ def _keys(settings: Settings) -> Iterator[Fault]:
             f"tls.{missing}: missing; expected a file, since tls.{given} is given (or leave both out)",
         )
 
+    if tls.client_ca_file is not None and tls.cert_file is None:
+        yield Fault(
+            ("tls.client_ca_file", "tls.cert_file"),
+            "tls.cert_file: missing; expected a file, since tls.client_ca_file is given: it takes TLS to ask"
+            " clients for certificates",
+        )
+    if tls.client_allowed_sans and tls.client_ca_file is None:
+        yield Fault(
+            ("tls.client_ca_file", "tls.client_allowed_sans"),
+            "tls.client_ca_file: missing; expected a file, since tls.client_allowed_sans is given",
+        )
+
 
 def _severities(settings: Settings) -> Iterator[Fault]:
     mapping = settings.mapping
@@ -97,9 +109,9 @@ def _tokens(settings: Settings) -> Iterator[Fault]:
         if not token.sources:
             line = f'{here}.sources: empty; expected globs such as "web-*" (leave it out for all sources)'
             yield Fault((f"{here}.sources",), line)
-    if settings.auth.required and not settings.auth.tokens:
-        line = "auth.required: true, but auth.tokens is empty; expected at least one token"
-        yield Fault(("auth.required", "auth.tokens"), line)
+    if settings.auth.required and not (settings.auth.tokens or settings.tls.client_ca_file):
+        line = "auth.required: true, but auth.tokens is empty; expected at least one token, or tls.client_ca_file"
+        yield Fault(("auth.required", "auth.tokens", "tls.client_ca_file"), line)
 
 
 def _numbers(settings: Settings) -> Iterator[Fault]:
@@ -142,7 +154,8 @@ def warnings(settings: Settings) -> list[str]:
     beat = urlsplit(settings.ilert.heartbeat_url.reveal())
     if beat.scheme == "http" and not is_loopback(beat.hostname or ""):
         lines.append("ilert.heartbeat_url: http:// sends the monitor's key unencrypted; use https://")
-    if not settings.auth.tokens and not is_loopback(settings.listen.address):
+    known = settings.auth.tokens or settings.tls.client_ca_file
+    if not known and not is_loopback(settings.listen.address):
         lines.append(
             f"auth.tokens: empty, and listen.address {settings.listen.address} is beyond loopback:"
             " whoever reaches the port may send events"
@@ -207,6 +220,7 @@ def watched_files(settings: Settings) -> tuple[Path, ...]:
         ilert.heartbeat_url_file,
         tls.cert_file,
         tls.key_file,
+        tls.client_ca_file,
     ]
     named.append(settings.auth.webhook_secrets_file)
     named += [token.token_file for token in settings.auth.tokens]

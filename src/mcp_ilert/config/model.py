@@ -62,10 +62,14 @@ class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cert_file: Annotated[ReadableFile | None, about("Certificate chain, PEM.")] = None
     key_file: Annotated[PrivateFile | None, about("Private key of the certificate, PEM.")] = None
     client_ca_file: Annotated[
-        ReadableFile | None, about("With it, clients must show a certificate of this CA.", later="mutual TLS")
+        ReadableFile | None,
+        about("CA certificates, PEM; with them, clients must show a certificate of theirs."),
     ] = None
     client_allowed_sans: Annotated[
-        tuple[str, ...], about("Client certificates' names that are let in.", later="mutual TLS")
+        tuple[Words, ...],
+        about(
+            "Subject alternative names, of which a client's certificate needs one; any will do when left out."
+        ),
     ] = ()
 
 
@@ -83,14 +87,14 @@ class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         about("Globs of the event sources that the holder may send for; all when left out."),
     ] = ("*",)
     per_second: Annotated[
-        Rate | None, about("Events a second from this holder.", later="a rate per token")
+        Rate | None, about("Events a second from this holder; at once, those of a second, at least one.")
     ] = None
 
 
 class Auth(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who may send events; any token turns it on."""
 
-    required: Annotated[bool, about("Refuse to start without tokens.")] = False
+    required: Annotated[bool, about("Refuse to start without tokens or client certificates.")] = False
     tokens: Annotated[tuple[Token, ...], about("Bearer tokens; any entry turns auth on.")] = ()
     webhook_secrets: Annotated[
         tuple[Secret, ...],

@@ -32,13 +32,19 @@ class Deadlines(msgspec.Struct, frozen=True):
     """How long a connection is waited for, in seconds."""
 
     head: float = 10
-    """For a TLS handshake, and for the rest of a request's head once its first byte is there."""
+    """For the rest of a request's head once its first byte is there."""
     body: float = 10
     """For the rest of a request's body, where a session reads it."""
     keep_alive: float = 75
     """For the next request."""
     send: float = 10
     """For the client to take what is sent."""
+    handshake: float = 5
+    """For a TLS handshake."""
+    grace: float = 10
+    """For a body, however slowly it drips; after that it must have come at `rate`."""
+    rate: float = 500
+    """Bytes a second."""
 
 
 class Shared(msgspec.Struct, frozen=True):
@@ -63,6 +69,7 @@ class Connection:
         self._until = math.inf
         self._idle = False
         self._closing = False
+        self._leaving = False
         self._settled = trio.Event()
         """Set while no request is under way."""
         self._protocol: Http1 | Http2
@@ -70,7 +77,8 @@ class Connection:
     async def run(self) -> None:
         """Serve the client; returns once the connection is closed."""
         try:
-            with trio.move_on_after(self._shared.deadlines.head) as handshake:
+            deadlines = self._shared.deadlines
+            with trio.move_on_after(min(deadlines.handshake, deadlines.head)) as handshake:
                 http2 = await is_http2(self._stream)
             if handshake.cancelled_caught:
                 return
@@ -78,7 +86,7 @@ class Connection:
                 self._protocol = self._speak(Http2, tasks) if http2 else self._speak(Http1, tasks)
                 await self._protocol.initiate()
                 self._rest()
-                self._closing = self._shared.context.terminated.is_set()
+                self._closing = self._leaving or self._shared.context.terminated.is_set()
                 await self._read(tasks)
                 await self._protocol.handle(Closed())
             await self._close()
@@ -86,6 +94,16 @@ class Connection:
             pass  # the client has gone
         finally:
             await trio.aclose_forcefully(self._stream)
+
+    async def leave(self) -> None:
+        """Let go of the client, after its answer where it waits for one."""
+        self._leaving = True
+        await self.close_if_idle()
+
+    async def abort(self) -> None:
+        """End now, whatever waits."""
+        await trio.aclose_forcefully(self._stream)
+        await self._give_up()
 
     async def close_if_idle(self) -> None:
         """Let go of a client that waits for nothing; one that does is let go after its answer."""
@@ -177,7 +195,7 @@ class Connection:
                 self._set_deadline(math.inf)
             else:
                 self._rest()
-                if self._shared.context.terminated.is_set():
+                if self._leaving or self._shared.context.terminated.is_set():
                     await self.close_if_idle()
 
     async def _send_bytes(self, data: bytes) -> None:

@@ -12,7 +12,7 @@ import structlog
 import trio
 from prometheus_client import Counter, Histogram
 
-from mcp_ilert.intake import ACCEPTED, Allows, Answer, Dialect, Receipt, Terms
+from mcp_ilert.intake import ACCEPTED, Allows, Answer, Dialect, Quota, Receipt, Terms
 from mcp_ilert.media import JSON, media_type
 from mcp_ilert.metrics import observe_many
 from mcp_ilert.problems import CONTENT_TYPE, Refusal, RequestError, refusal_of
@@ -41,6 +41,8 @@ class Admitted(Protocol):
 
     @property
     def allows(self) -> Allows | None: ...
+    @property
+    def quota(self) -> Quota | None: ...
 
 
 class Gatekeeper(Protocol):
@@ -216,14 +218,15 @@ class EventsDoor:
         try:
             if head.door == TCP:
                 said = None if authorization is None else authorization.decode("utf-8", "surrogatepass")
-                return Terms(TCP, Dialect.LINE, self._guard.admit(said).allows)
+                who = self._guard.admit(said)
+                return Terms(TCP, Dialect.LINE, who.allows, who.quota)
             said = None if authorization is None else authorization.decode("latin-1")
             principal = self._guard.admit(said)
             media = media_type(None if kind is None else kind.decode("latin-1"))
         except RequestError as error:
             return error
         dialect = Dialect.JSON if media == JSON else Dialect.LINES
-        return Terms(head.door, dialect, principal.allows)
+        return Terms(head.door, dialect, principal.allows, principal.quota)
 
     def _introduced(self, arrival: Arrival, failed: Failed) -> bool:
         """Whether the line, of a client that has not said who it is, has been answered here."""

@@ -12,6 +12,8 @@ def tell_failed(error: BaseException) -> None:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     if isinstance(error, ssl.SSLError):
-        log.debug("a client's TLS failed", reason=error.reason)  # anybody can have that
+        log.debug(
+            "a client's TLS failed", reason=getattr(error, "reason", None) or error.strerror
+        )  # anybody can have that
         return
     log.warning("a connection failed", error=f"{type(error).__name__}: {error}"[:300])

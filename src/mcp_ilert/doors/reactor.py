@@ -52,8 +52,9 @@ class ReactorPump:
     def use(self, deadlines: Deadlines) -> None:
         """Take these from now on."""
         reactor = self._reactor
-        reactor.handshake = reactor.head = deadlines.head
-        reactor.body = deadlines.body
+        reactor.handshake = min(deadlines.handshake, deadlines.head)
+        reactor.head, reactor.body = deadlines.head, deadlines.body
+        reactor.grace, reactor.rate = deadlines.grace, deadlines.rate
         reactor.keep_alive, reactor.send_for = deadlines.keep_alive, deadlines.send
 
     def listen(
@@ -72,6 +73,16 @@ class ReactorPump:
     def refuse(self) -> None:
         """Accept what has come until now, and no more."""
         self._reactor.refuse(trio.current_time())
+
+    def let_go(self) -> None:
+        """Let go of all who are connected now, after what they wait for."""
+        self._reactor.let_go(trio.current_time())
+        self._look_around()
+
+    def drop_leaving(self) -> None:
+        """Drop those of them who have not gone."""
+        self._reactor.drop_leaving()
+        self._look_around()
 
     async def run(self) -> None:
         """Turn the reactor until cancelled, or drained."""

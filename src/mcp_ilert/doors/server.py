@@ -8,7 +8,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 import trio
@@ -25,7 +25,7 @@ from mcp_ilert.doors.hyper import hypercorn_config
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
 from mcp_ilert.doors.stream import Begin, StreamPump
-from mcp_ilert.doors.tls import admit_peer
+from mcp_ilert.doors.tls import Admission, Clients
 from mcp_ilert.doors.tls_stream import TlsStream
 from mcp_ilert.wire import Bounds as Sizes
 
@@ -36,6 +36,8 @@ except ImportError:  # no C compiler, or another system
 else:
     REACTOR = True
 
+LEAVE_SECONDS: Final = 5.0
+"""Who came in by a rule that holds no more has so long to be answered."""
 Sockets = list[socket.socket]
 __all__ = ["Bounds", "Fast", "Server"]
 
@@ -60,12 +62,14 @@ class Server:
         sockets: Sockets,
         *,
         tls: ssl.SSLContext | None = None,
+        clients: Clients | None = None,
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
         fast: Fast | None = None,
     ) -> None:
         self._sockets = sockets
         self._tls = tls
+        self._clients = clients
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
         deadlines = deadlines or Deadlines()
@@ -78,6 +82,8 @@ class Server:
             self._sessions = Sessions(fast.sizes, fast.events.tell_overlong)
             self._streams = StreamPump(fast.events, deadlines, self._sessions.turn)
         self._reactor: ReactorPump | None = None
+        self._nursery: trio.Nursery | None = None
+        """Of the connections, while it serves."""
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -96,9 +102,36 @@ class Server:
             finally:
                 self._close()
 
-    def use_tls(self, tls: ssl.SSLContext | None) -> None:
-        """Take this certificate from the next connection on (a reload)."""
-        self._tls = tls
+    def use_tls(self, tls: ssl.SSLContext | None, clients: Clients | None = None) -> None:
+        """Take this certificate from the next connection on (a reload).
+
+        Who is connected stays, unless it is another matter now who may come in.
+        """
+        stay = clients is None or clients == self._clients
+        self._tls, self._clients = tls, clients
+        if not stay and self._nursery is not None:
+            self._let_go(self._nursery)
+
+    def _let_go(self, nursery: trio.Nursery) -> None:
+        """Have all who are connected come again: after what they wait for, but soon."""
+        if self._reactor is not None:
+            self._reactor.let_go()
+        if self._fast is not None:
+            self._streams.let_go()
+        for connection in self._connections:
+            nursery.start_soon(connection.leave)
+        nursery.start_soon(self._see_out, set(self._connections))
+
+    async def _see_out(self, leaving: set[Connection]) -> None:
+        with trio.move_on_after(LEAVE_SECONDS):
+            await self._stopping.wait()
+            return
+        if self._reactor is not None:
+            self._reactor.drop_leaving()
+        if self._fast is not None:
+            self._streams.drop_leaving()
+        for connection in leaving & self._connections:
+            await connection.abort()
 
     def use_bounds(self, bounds: Bounds) -> None:
         """Take these for the next connections."""
@@ -120,6 +153,7 @@ class Server:
 
     async def _accept(self, connections: trio.Nursery, task_status: trio.TaskStatus[None]) -> None:
         fast, shared = self._fast, self._shared
+        self._nursery = connections
         if fast is not None:
             self._sessions.stage = Stage(shared.app, shared.config, shared.context, connections)
         if REACTOR and fast is not None and fast.pump == "reactor":
@@ -151,7 +185,7 @@ class Server:
 
     def _layer(self) -> Tls | None:
         """Of the next connection."""
-        return None if self._tls is None else Tls(self._tls, admit_peer)
+        return None if self._tls is None else Tls(self._tls, Admission(self._clients, self._may_stay))
 
     def _plainly(self, text: bytes) -> bytes:
         """What is said to who is turned away; over TLS that would take a handshake."""
@@ -192,6 +226,10 @@ class Server:
         finally:
             self._places.leave(address)
 
+    def _may_stay(self, clients: Clients | None) -> bool:
+        """Whether who came in by this rule is let in still."""
+        return self._clients is None or clients == self._clients
+
     async def _carry(self, stream: Stream, begin: Begin | None) -> None:
         unread: bytes | None = b""
         if begin is not None:
@@ -203,9 +241,7 @@ class Server:
         """Serve by a session; gives what is left for Hypercorn, None at the connection's end."""
         unread: bytes | None = None
         try:
-            with trio.move_on_after(self._shared.deadlines.head) as handshake:
-                await is_http2(stream)
-            if not handshake.cancelled_caught:
+            if await self._secured(stream):
                 unread = await self._streams.carry(stream, begin)
         except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # the client has gone
@@ -214,7 +250,17 @@ class Server:
                 await trio.aclose_forcefully(stream)
         return unread
 
+    async def _secured(self, stream: Stream) -> bool:
+        """Whether the handshake, if there is one, has ended in time, and who came by it may stay."""
+        deadlines = self._shared.deadlines
+        with trio.move_on_after(min(deadlines.handshake, deadlines.head)) as shaking:
+            await is_http2(stream)
+        return not shaking.cancelled_caught and self._may_stay(_rule(stream))
+
     async def _carry_on(self, stream: Stream, unread: bytes) -> None:
+        if not self._may_stay(_rule(stream)):  # it changed while what came before was answered
+            await trio.aclose_forcefully(stream)
+            return
         connection = Connection(self._shared, stream, unread)
         self._connections.add(connection)
         try:
@@ -271,6 +317,12 @@ class Server:
 def _listener(sock: socket.socket) -> trio.SocketListener:
     """Of a descriptor of its own, for Trio closes it where accepting ends."""
     return trio.SocketListener(trio.socket.from_stdlib_socket(sock.dup()))
+
+
+def _rule(stream: Stream) -> Clients | None:
+    """By which the client was let in."""
+    admission = stream.layer.admit if isinstance(stream, TlsStream) else None
+    return admission.clients if isinstance(admission, Admission) else None
 
 
 def _address(stream: trio.SocketStream) -> str:

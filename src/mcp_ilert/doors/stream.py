@@ -36,11 +36,16 @@ class StreamPump:
         self._none = trio.Event()
         """Set when none is carried any more."""
         self.leaving = False
+        self._age = 0
+        """Counts the calls of `let_go`."""
+        self._opening: set[trio.CancelScope] = set()
+        """Of connections that have no session yet."""
         self._fresh: set[trio.CancelScope] = set()
-        """Of connections of which nothing has come."""
+        """Of these, those of which nothing has come."""
 
     async def carry(self, stream: Stream, begin: Begin) -> bytes | None:
         """Serve a connection to its end; gives the bytes from which on it is somebody else's, where it is."""
+        age = self._age
         first = await self._first(stream, begin)
         if first is None:
             return None
@@ -48,6 +53,7 @@ class StreamPump:
         if session is None:
             return data
         carried = Carried(self, stream, session)
+        carried.leaving = age != self._age
         self._carried[session] = carried
         self._none = trio.Event()
         try:
@@ -58,6 +64,20 @@ class StreamPump:
                 self._none.set()
             self.events.part(session)
             session.receive(b"", [])  # it may have to tell others
+
+    def drop_leaving(self) -> None:
+        """Drop those who were let go and have not gone."""
+        for carried in self._carried.values():
+            if carried.leaving:
+                carried.abort()
+
+    def let_go(self) -> None:
+        """Let go of all who are connected now, after what they wait for; who comes after them stays."""
+        self._age += 1
+        for scope in self._opening:
+            scope.cancel()
+        for carried in self._carried.values():
+            carried.leave()
 
     def touched(self, sessions: Sequence[Session]) -> None:
         """These have something to send."""
@@ -92,9 +112,11 @@ class StreamPump:
         tls = stream.layer if isinstance(stream, TlsStream) else None
         while True:
             with trio.CancelScope(deadline=until) as scope:
+                self._opening.add(scope)
                 if not data:
                     self._fresh.add(scope)
                 more = bytes(await stream.receive_some(RECEIVE_BYTES))
+            self._opening.discard(scope)
             self._fresh.discard(scope)
             if scope.cancelled_caught or not more:
                 return None
@@ -121,6 +143,7 @@ class Carried:
         self._since = trio.current_time()
         self._ended = False
         self._sending = False
+        self.leaving = False
 
     async def run(self, data: bytes) -> bytes | None:
         """Serve the client; gives what is left unread where the connection is not closed after it."""
@@ -138,6 +161,11 @@ class Carried:
     def stir(self) -> None:
         """The session has been answered: there is something to send, and perhaps room to read."""
         self._since = trio.current_time()
+        self._stirred.set()
+
+    def leave(self) -> None:
+        """Take no request that has not begun, and end."""
+        self.leaving = True
         self._stirred.set()
 
     def abort(self) -> None:
@@ -190,7 +218,8 @@ class Carried:
         if phase is Phase.HEAD:
             return self._since + deadlines.head
         if phase is Phase.BODY:
-            return self._since + deadlines.body
+            paced = deadlines.grace + self._session.held / deadlines.rate
+            return self._since + min(deadlines.body, paced)
         return math.inf if self._session.pending else self._since + deadlines.keep_alive
 
     def _expire(self) -> None:
@@ -204,7 +233,8 @@ class Carried:
         while True:
             self._stirred = trio.Event()
             data = self._session.output()
-            if not data and self._pump.leaving and not self._session.pending and not self._session.closing:
+            leaving = self.leaving or self._pump.leaving
+            if not data and leaving and not self._session.pending and not self._session.closing:
                 for _ in range(3):  # each call is firmer; some clients of HTTP/2 take nothing after a GOAWAY
                     self._session.go_away()
                 data = self._session.output()

@@ -46,7 +46,7 @@ class TlsStream(trio.abc.AsyncResource):
             try:
                 sealed = self.layer.seal(data[start : start + RECEIVE_BYTES])
             except ssl.SSLError as error:
-                raise trio.BrokenResourceError(f"TLS: {error.reason}") from error
+                raise trio.BrokenResourceError(f"TLS: {_why(error)}") from error
             await self.transport_stream.send_all(sealed)
 
     async def send_eof(self) -> None:
@@ -68,4 +68,9 @@ class TlsStream(trio.abc.AsyncResource):
         try:
             return self.layer.receive(data)
         except ssl.SSLError as error:
-            raise trio.BrokenResourceError(f"TLS: {error.reason}") from error
+            raise trio.BrokenResourceError(f"TLS: {_why(error)}") from error
+
+
+def _why(error: ssl.SSLError) -> str:
+    """OpenSSL's word, or, where the fault is none of its, ours."""
+    return str(getattr(error, "reason", None) or error.strerror)

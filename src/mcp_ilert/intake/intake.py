@@ -21,7 +21,7 @@ from mcp_ilert.errors import InvalidEventError, McpIlertError, TooLargeError
 from mcp_ilert.events import Entry
 from mcp_ilert.intake.reading import Reader, Request
 from mcp_ilert.intake.round import Round
-from mcp_ilert.intake.values import NOTHING, Allows, Answer, Dialect, Limits, Receipt, Terms
+from mcp_ilert.intake.values import NOTHING, Allows, Answer, Dialect, Limits, Quota, Receipt, Terms
 from mcp_ilert.mapping import Mapper
 
 log = structlog.get_logger()
@@ -89,7 +89,7 @@ class Intake:
         made, now_ms, single = Round(), self._now_ms(), self._reader.single
         for body, its in zip(bodies, terms, strict=True):
             entry = single(body, now_ms, its)
-            if entry is not None:
+            if entry is not None and (its.quota is None or not its.quota(1)):
                 made.add_single(entry, its)
             else:
                 made.add(self._read(body, its, now_ms))
@@ -101,14 +101,17 @@ class Intake:
             request.take_body(body)
         except McpIlertError as error:
             request.error = error
+        request.meter()
         return request
 
-    async def accept_body(self, body: bytes, *, door: str, allows: Allows | None = None) -> Receipt:
+    async def accept_body(
+        self, body: bytes, *, door: str, allows: Allows | None = None, quota: Quota | None = None
+    ) -> Receipt:
         """Take a JSON body: one event, or an array of them. Returns once they are synced to disk.
 
-        Raises MalformedError, InvalidEventError, TooLargeError, ForbiddenSourceError, UnavailableError.
+        Raises MalformedError, InvalidEventError, TooLargeError, ForbiddenSourceError, LimitedError, UnavailableError.
         """
-        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows))
+        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows, quota))
         try:
             found = split(body)
             if isinstance(found, bytes):
@@ -122,10 +125,15 @@ class Intake:
         return await self._committed(request)
 
     async def accept_lines(
-        self, chunks: AsyncIterable[bytes], *, door: str, allows: Allows | None = None
+        self,
+        chunks: AsyncIterable[bytes],
+        *,
+        door: str,
+        allows: Allows | None = None,
+        quota: Quota | None = None,
     ) -> Receipt:
         """Take an event a line, read as they come; what the chunks raise leaves nothing kept. Else as above."""
-        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.LINES, allows))
+        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.LINES, allows, quota))
         lines = Lines(self.limits.max_event_bytes)
         try:
             async for chunk in chunks:
@@ -145,12 +153,13 @@ class Intake:
         many: bool,
         door: str,
         allows: Allows | None = None,
+        quota: Quota | None = None,
     ) -> Receipt:
         """Take the events that a webhook's body became; where it may be `many`, bad ones are rejected by index.
 
         Accepts none where there are none. What reading `events` raises leaves nothing kept. Else as above.
         """
-        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows))
+        request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows, quota))
         take = request.take_converted_one if many else request.take_converted
         size = count = 0
         try:
@@ -171,6 +180,7 @@ class Intake:
         return await self._committed(request)
 
     async def _committed(self, request: Request) -> Receipt:
+        request.meter()
         made = Round()
         made.add(request)
         answers: Sequence[Answer] = await answer_of(partial(self._commit, made))

@@ -3,6 +3,7 @@
 What is in order is taken by `_fast/taking.py`; whatever that leaves is judged here again, with care, for its words.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,6 +26,7 @@ from mcp_ilert.intake.values import (
     AllRejectedError,
     Dialect,
     ForbiddenSourceError,
+    LimitedError,
     Receipt,
     Rejected,
     Terms,
@@ -133,6 +135,15 @@ class Request:
             raise InvalidEventError(NO_OBJECT)
         self.take(line)
 
+    def meter(self) -> None:
+        """Take its events from what the sender may send; all of them, or the request is refused."""
+        quota = self.terms.quota
+        if quota is None or self.error is not None or not self.entries:
+            return
+        seconds = quota(len(self.entries))
+        if seconds:
+            self.error = LimitedError(max(1, math.ceil(seconds)))
+
     def offers(self) -> bool:
         """Whether there is something to be committed; where not, the request has an error."""
         if self.error is None and not self.entries:
@@ -146,12 +157,15 @@ class Request:
             return {(door, "unauthorized"): 1}
         if isinstance(error, SpoolError):
             return {}
-        if error is not None and not isinstance(error, (AllRejectedError, UnavailableError)):
+        if error is not None and not isinstance(error, (AllRejectedError, LimitedError, UnavailableError)):
             return {(door, "invalid"): 1}
         if not self.entries and not self.total:
             return {(door, "invalid"): 1}
+        taken = (
+            "accepted" if error is None else "limited" if isinstance(error, LimitedError) else "unavailable"
+        )
         return {
-            (door, "accepted" if error is None else "unavailable"): len(self.entries),
+            (door, taken): len(self.entries),
             (door, "invalid"): self.total - self.forbidden,
             (door, "unauthorized"): self.forbidden,
         }

@@ -12,12 +12,27 @@ Allows = Callable[[str], bool]
 """Whether a sender may send events of this source."""
 
 
+Quota = Callable[[int], float]
+"""Takes so many events from what a sender may send now: 0, or the seconds after which to come again; then none."""
+
+
 class ForbiddenSourceError(McpIlertError):
     """The sender's token does not allow this event's source (403 alone, `rejected` among others)."""
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class LimitedError(McpIlertError):
+    """The sender's token has sent all that it may for now; nothing of the request was kept (429 with Retry-After)."""
+
+    def __init__(self, retry_after_seconds: int) -> None:
+        self.detail = (
+            f"this token's rate is spent (auth.tokens[].per_second); come again in {retry_after_seconds} s"
+        )
+        super().__init__(self.detail)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class AllRejectedError(InvalidEventError):
@@ -74,3 +89,4 @@ class Terms(msgspec.Struct, frozen=True):
     door: str
     dialect: Dialect
     allows: Allows | None = None
+    quota: Quota | None = None

@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from pathlib import Path
 
 import msgspec
 import trio
@@ -9,12 +10,14 @@ from quart_trio import QuartTrio
 
 from mcp_ilert import __version__
 from mcp_ilert.config import Settings
+from mcp_ilert.doors.certificates import NEVER, expiry_of
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
-from mcp_ilert.doors.tls import server_context
+from mcp_ilert.doors.tls import Clients, clients_of, server_context
 from mcp_ilert.errors import StartError
+from mcp_ilert.metrics import Metrics
 from mcp_ilert.service.service import Service
 from mcp_ilert.web.api import Api
 from mcp_ilert.web.app import bridge_app, metrics_app
@@ -34,7 +37,9 @@ class Doors:
         """Raises StartError where a port or a certificate cannot be used."""
         settings = service.settings
         self._closed = trio.Event()
+        self._told = service.metrics
         tls = tls_of(settings)
+        _tell_expiry(self._told, settings)
         self._app = _app(service)
         bound = _bound(settings)
         self._sizes = Sizes()
@@ -44,6 +49,7 @@ class Doors:
             self._app,
             bound.http,
             tls=tls,
+            clients=clients_in(settings),
             bounds=bounds_of(settings),
             deadlines=deadlines_of(settings),
             fast=Fast(self._events, self._sizes, bound.lines),
@@ -74,7 +80,9 @@ class Doors:
 
     def take(self, settings: Settings) -> None:
         """Use new settings for the next connections and requests. Raises StartError with nothing changed."""
-        self._server.use_tls(tls_of(settings))
+        tls, clients = tls_of(settings), clients_in(settings)
+        self._server.use_tls(tls, clients)
+        _tell_expiry(self._told, settings)
         self._server.use_bounds(bounds_of(settings))
         self._server.use_deadlines(deadlines_of(settings))
         _measure(self._sizes, settings)
@@ -96,6 +104,20 @@ def tls_of(settings: Settings) -> ssl.SSLContext | None:
     if tls.cert_file is None or tls.key_file is None:
         return None
     return server_context(tls.cert_file, tls.key_file, client_ca_file=tls.client_ca_file)
+
+
+def clients_in(settings: Settings) -> Clients | None:
+    tls = settings.tls
+    return None if tls.client_ca_file is None else clients_of(tls.client_ca_file, tls.client_allowed_sans)
+
+
+def _tell_expiry(metrics: Metrics, settings: Settings) -> None:
+    tls = settings.tls
+    metrics.use_certificates(_expiry(tls.cert_file), _expiry(tls.client_ca_file))
+
+
+def _expiry(path: str | None) -> float:
+    return NEVER if path is None else expiry_of(Path(path).read_bytes())
 
 
 def bounds_of(settings: Settings) -> Bounds:

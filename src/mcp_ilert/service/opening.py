@@ -26,6 +26,7 @@ from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
 from mcp_ilert.spool import open_spool
 from mcp_ilert.spool.port import Retarget
+from mcp_ilert.targets.client import check_proxies
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ async def open_service(
     attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
     the body and is raised from here.
     """
+    check_proxies(settings.ilert.api_url, settings.ilert.heartbeat_url.reveal())
     path = config.spool_path(settings, environ)
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
     observe = metrics.commit_seconds.observe

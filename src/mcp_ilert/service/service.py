@@ -31,6 +31,7 @@ from mcp_ilert.service.parts import (
 from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
 from mcp_ilert.spool.port import Retarget, Spool
+from mcp_ilert.targets.client import check_proxies
 from mcp_ilert.targets.on_call import OnCall
 from mcp_ilert.targets.port import Target
 from mcp_ilert.web.auth import Guard
@@ -63,7 +64,7 @@ class Service:
         self.metrics = metrics
         self.intake = Intake(spool, mapper, metrics, now_ms, limits_of(settings))
         self.recorder: Recorder | None = None
-        self.guard = Guard(settings.auth.tokens)
+        self.guard = Guard(settings.auth.tokens, mutual=settings.tls.client_ca_file is not None)
         self.webhooks = Webhooks(self.guard, settings)
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
@@ -168,6 +169,7 @@ class Service:
         """Take the configuration as it is now; where anything is wrong with it, nothing changes."""
         try:
             loaded = load()
+            check_proxies(loaded.ilert.api_url, loaded.ilert.heartbeat_url.reveal())
             apply(loaded)
         except ConfigError as error:
             return self._refused(error.problems)
@@ -192,7 +194,7 @@ class Service:
         logs.configure(new.logging.level, new.logging.format)
         mapper = Mapper(new)
         self.intake.use(mapper, limits_of(new))
-        self.guard.use(new.auth.tokens)
+        self.guard.use(new.auth.tokens, mutual=new.tls.client_ca_file is not None)
         self.webhooks.use(new)
         rules = rules_of(new, mapper)
         self.spool.use(rules)

@@ -22,6 +22,7 @@ import httpx
 import msgspec
 
 from mcp_ilert.events import Delivered, Outcome, Refused, Rejected, Suspect, Throttled, Unavailable
+from mcp_ilert.targets.addresses import RefusedAddressError
 
 MAX_BODY_BYTES = 65_536
 MAX_DETAIL = 300
@@ -101,7 +102,8 @@ def classify(
 
 def failed(error: Exception) -> Unavailable:
     """The outcome of an attempt that got no answer. The error's own text may hold an address, so it is not told."""
-    return Unavailable(_words(type(error).__name__), certain=isinstance(error, NEVER_SENT))
+    named = error.__cause__ if isinstance(error.__cause__, RefusedAddressError) else error
+    return Unavailable(_words(type(named).__name__), certain=isinstance(error, NEVER_SENT))
 
 
 def _words(name: str) -> str:

@@ -2,21 +2,15 @@
 
 import ssl
 from collections.abc import Mapping
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from ipaddress import ip_address
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import trio
 
-from mcp_ilert import __version__
 from mcp_ilert.events import Unavailable
-from mcp_ilert.targets.answers import MAX_BODY_BYTES, Answer, decoded, failed
-
-BODY_SECONDS = 2.0
-"""How long a body is waited for whose status is all that counts."""
-USER_AGENT = f"mcp-ilert/{__version__}"
+from mcp_ilert.targets.answers import MAX_BODY_BYTES, Answer, failed
+from mcp_ilert.targets.client import BODY_SECONDS, async_client, beginning
 
 
 class SecretText(Protocol):
@@ -46,7 +40,14 @@ class Caller:
     ) -> None:
         """`seconds` bound each request; `transport` in place of the network, for tests."""
         self._seconds = seconds
-        self._client = _client(base, bearer, seconds, max_in_flight, tls, transport)
+        self._client = async_client(
+            base,
+            seconds=seconds,
+            headers=_headers(bearer),
+            max_connections=max_in_flight,
+            tls=tls,
+            transport=transport,
+        )
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -69,67 +70,14 @@ class Caller:
                 async with self._client.stream(method, url, content=content, headers=headers) as response:
                     said = {name.lower(): value for name, value in response.headers.items()}
                     answer.append(Answer(response.status_code, said))
-                    beginning = await _beginning(response, most_bytes, body_seconds)
-                    answer.append(Answer(response.status_code, said, beginning))
+                    text = await beginning(response, most_bytes, body_seconds)
+                    answer.append(Answer(response.status_code, said, text))
             except Exception as error:  # noqa: BLE001 - below httpx, h2 and ssl have errors of their own
                 if not answer:
                     return failed(error)
         return answer[-1] if answer else Unavailable("timeout", certain=False)
 
 
-async def _beginning(response: httpx.Response, most_bytes: int, seconds: float) -> bytes:
-    if response.is_stream_consumed:  # an answer made in memory comes as a whole
-        return response.content[:most_bytes]
-    raw = bytearray()
-    with trio.move_on_after(seconds) as scope:
-        async for chunk in response.aiter_raw():
-            raw += chunk[: most_bytes - len(raw)]
-            if len(raw) == most_bytes:
-                scope.cancel()  # not break: httpx's generators close cleanly only from within
-    return decoded(bytes(raw), response.headers.get("content-encoding", ""), most_bytes)
-
-
-async def _do_not_follow(response: httpx.Response) -> None:
-    """Take the redirection's address away before httpx looks at it: a malformed one would hide the status."""
-    response.headers.pop("location", None)
-
-
-def _loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _client(
-    url: str,
-    bearer: str,
-    seconds: float,
-    max_in_flight: int,
-    tls: ssl.SSLContext | None,
-    transport: httpx.AsyncBaseTransport | None,
-) -> httpx.AsyncClient:
-    headers = {
-        "User-Agent": USER_AGENT,
-        "Content-Type": "application/json",
-        "Accept": "application/json",
-        "Accept-Encoding": "identity",
-    }
-    if bearer:
-        headers["Authorization"] = f"Bearer {bearer}"
-    return httpx.AsyncClient(
-        http2=True,
-        verify=True if tls is None else tls,
-        follow_redirects=False,
-        event_hooks={"response": [_do_not_follow]},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),  # none are kept
-        trust_env=not _loopback(url),  # a proxy does not reach this machine's own sandbox
-        headers=headers,
-        # Half for connecting, so that it fails as such, which is certain, before the deadline of the whole attempt.
-        timeout=httpx.Timeout(seconds, connect=seconds / 2, pool=seconds / 2),
-        limits=httpx.Limits(
-            max_connections=max_in_flight, max_keepalive_connections=max_in_flight, keepalive_expiry=60
-        ),
-        transport=transport,
-    )
+def _headers(bearer: str) -> dict[str, str]:
+    headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+    return headers | {"Authorization": f"Bearer {bearer}"} if bearer else headers

@@ -137,7 +137,7 @@ def _reader(guard: Guard, *names: str) -> Principal:
 
 def _writer(guard: Guard) -> Principal:
     principal = guard.operate(current.headers.get("Authorization"))
-    if guard.on:
+    if guard.knows:
         return principal
     client = current.scope.get("client")
     headers = {name.lower(): value for name, value in current.headers.items()}

@@ -1,17 +1,26 @@
-"""Who may send: bearer tokens by name. What is kept of a token is its digest; comparing takes the same time for all."""
+"""Who may send: bearer tokens by name, client certificates.
+
+What is kept of a token is its digest; comparing takes the same time for all.
+A client certificate without a token is a producer, and stands for one where no producer has a token of its own: else
+what a token may not do could be done by leaving it out.
+"""
 
 import hashlib
 import hmac
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 import msgspec
 
+from mcp_ilert._fast.token_bucket import TokenBucket
+from mcp_ilert.intake import Allows, Quota
 from mcp_ilert.mapping import glob_matcher
 from mcp_ilert.problems import RequestError
 
 _REALM: Final = 'Bearer realm="mcp-ilert"'
-Allows = Callable[[str], bool]
+Now = Callable[[], float]
 
 
 class TokenText(Protocol):
@@ -31,42 +40,76 @@ class TokenRules(Protocol):
     def role(self) -> str: ...
     @property
     def sources(self) -> Sequence[str]: ...
+    @property
+    def per_second(self) -> float | None: ...
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who a request comes from. `allows` is None where every source may be sent."""
+    """Who a request comes from. `allows` is None where every source may be sent, `quota` where at any rate."""
 
     name: str
     role: str
     allows: Allows | None = None
+    quota: Quota | None = None
 
 
 OPERATOR: Final = "operator"
-ANYBODY: Final = Principal("", "producer")
+PRODUCER: Final = "producer"
+ANYBODY: Final = Principal("", PRODUCER)
 
 
 class Guard:
-    """Tells by a request's Authorization header who sends it."""
+    """Tells by a request's Authorization header who sends it. `mutual`: all who connect have shown a certificate."""
 
-    def __init__(self, tokens: Sequence[TokenRules] = ()) -> None:
+    def __init__(
+        self, tokens: Sequence[TokenRules] = (), *, mutual: bool = False, now: Now = time.monotonic
+    ) -> None:
         self._known: list[tuple[bytes, Principal]] = []
+        self._mutual = mutual
+        self._buckets: dict[str, TokenBucket] = {}
+        self._now = now
         self.version = 0
         """Counts the calls of `use`."""
-        self.use(tokens)
+        self.use(tokens, mutual=mutual)
 
-    def use(self, tokens: Sequence[TokenRules]) -> None:
-        """Take these from the next request on (a reload)."""
-        self._known = [(_digest(token.token.reveal()), _principal(token)) for token in tokens]
+    def use(self, tokens: Sequence[TokenRules], *, mutual: bool = False) -> None:
+        """Take these from the next request on (a reload); what was spent of a token's rate stays spent."""
+        self._mutual = mutual
+        old, self._buckets = self._buckets, {}
+        self._known = [
+            (
+                _digest(token.token.reveal()),
+                Principal(token.name, token.role, _allows(token.sources), self._quota(token, old)),
+            )
+            for token in tokens
+        ]
         self.version += 1
+
+    def _quota(self, token: TokenRules, old: Mapping[str, TokenBucket]) -> Quota | None:
+        if token.per_second is None:
+            return None
+        capacity, now = max(1.0, token.per_second), self._now
+        bucket = old.get(token.name)
+        if bucket is None:
+            bucket = TokenBucket(capacity, token.per_second, capacity, now())
+        bucket.limit(capacity, token.per_second, now())
+        self._buckets[token.name] = bucket
+        return partial(_take, bucket, now)
+
+    @property
+    def knows(self) -> bool:
+        """Whether not just anybody may come in: the API is then for operators."""
+        return bool(self._known) or self._mutual
 
     @property
     def on(self) -> bool:
-        """Whether a token is needed."""
-        return bool(self._known)
+        """Whether who sends events needs a token."""
+        certified = self._mutual and all(principal.role != PRODUCER for _, principal in self._known)
+        return bool(self._known) and not certified
 
     def admit(self, authorization: str | None) -> Principal:
-        """Who it is; anybody where no token is configured. Raises RequestError (401)."""
-        if not self._known:
+        """Who it is; anybody where no token is needed and none is shown. Raises RequestError (401)."""
+        if not self._known or (authorization is None and not self.on):
             return ANYBODY
         if authorization is None:
             raise RequestError(
@@ -79,14 +122,15 @@ class Guard:
         return found
 
     def operate(self, authorization: str | None) -> Principal:
-        """Who it is, where it may manage the bridge; anybody where no token is configured.
+        """Who it is, where it may manage the bridge; anybody where neither tokens nor certificates are asked for.
 
-        Raises RequestError: 401, or 403 where the token's role is another.
+        Raises RequestError: 401, or 403 where its role is another.
         """
         principal = self.admit(authorization)
-        if self._known and principal.role != OPERATOR:
+        if self.knows and principal.role != OPERATOR:
+            what = "token" if principal.name else "client certificate"
             raise RequestError(
-                403, f"this token has the role {principal.role}; the API needs {OPERATOR} (auth.tokens)"
+                403, f"this {what} has the role {principal.role}; the API needs {OPERATOR} (auth.tokens)"
             )
         return principal
 
@@ -100,8 +144,13 @@ class Guard:
         return found if scheme.lower() == "bearer" else None
 
 
-def _principal(token: TokenRules) -> Principal:
-    return Principal(token.name, token.role, _allows(token.sources))
+def _take(bucket: TokenBucket, now: Now, events: int) -> float:
+    """A request of more than a second's worth waits for a full bucket, and is then paid off."""
+    at = now()
+    seconds = bucket.wait(min(events, bucket.capacity), at)
+    if not seconds:
+        bucket.spend(events, at)
+    return seconds
 
 
 def _allows(globs: Sequence[str]) -> Allows | None:

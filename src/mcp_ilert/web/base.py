@@ -8,7 +8,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 
-from mcp_ilert.problems import CONTENT_TYPE
+from mcp_ilert.problems import CONTENT_TYPE, RequestError
 from mcp_ilert.web.body import BoundedBody
 from mcp_ilert.web.problems import problem, response_of
 
@@ -21,6 +21,16 @@ class BridgeRequest(TrioRequest):
     body_class = BoundedBody  # type: ignore[assignment]  # in the place of Quart's, with what Quart calls of it
     body: BoundedBody  # type: ignore[assignment]
 
+    @property
+    def host(self) -> str:
+        """What the client calls us; "" where that is no name, on which Quart would stumble before any handler."""
+        return super().host if self.has_name else ""
+
+    @property
+    def has_name(self) -> bool:
+        """Whether its Host header is a name or an address, or left out."""
+        return _is_name(super().host)
+
 
 def base_app(name: str, *, max_body_bytes: int, read_timeout_seconds: float) -> QuartTrio:
     """An app without routes yet."""
@@ -31,8 +41,22 @@ def base_app(name: str, *, max_body_bytes: int, read_timeout_seconds: float) -> 
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     use_limits(app, max_body_bytes=max_body_bytes, read_timeout_seconds=read_timeout_seconds)
     app.register_error_handler(Exception, _failed)
+    app.before_request(_refuse_strange_hosts)
     app.after_request(_read_to_the_end)
     return app
+
+
+def _is_name(host: str) -> bool:
+    try:
+        host.partition(":")[0].encode("idna")
+    except UnicodeError:
+        return False
+    return True
+
+
+async def _refuse_strange_hosts() -> None:
+    if not cast("BridgeRequest", request).has_name:
+        raise RequestError(400, "Host: expected a name or an address, each part of 1 to 63 characters")
 
 
 def use_limits(app: QuartTrio, *, max_body_bytes: int, read_timeout_seconds: float) -> None:

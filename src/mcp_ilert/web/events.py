@@ -52,9 +52,9 @@ async def _taken(
     intake: Intake, parts: AsyncIterator[bytes], kind: str, door: str, principal: Principal
 ) -> Receipt:
     if kind == NDJSON:
-        return await intake.accept_lines(parts, door=door, allows=principal.allows)
+        return await intake.accept_lines(parts, door=door, allows=principal.allows, quota=principal.quota)
     whole = b"".join([part async for part in parts])
-    return await intake.accept_body(whole, door=door, allows=principal.allows)
+    return await intake.accept_body(whole, door=door, allows=principal.allows, quota=principal.quota)
 
 
 def admit(guard: Guard, metrics: IngestMetrics, door: str) -> Principal:

@@ -7,6 +7,7 @@ import msgspec
 from mcp_ilert.decode.native import EventIn
 from mcp_ilert.intake import Receipt
 from mcp_ilert.problems import CONTENT_TYPE, Problem
+from mcp_ilert.web.api import CHANGES
 from mcp_ilert.web.openapi_api import API_TYPES, api_paths
 from mcp_ilert.web.openapi_webhooks import ENCODING, SCHEMES, webhook_paths
 
@@ -73,6 +74,9 @@ def _schemas() -> dict[str, Any]:
     schemas["Event"] = event
     schemas["Link"] = schemas.pop("LinkIn")
     schemas["Link"]["title"] = "Link"
+    for kind in CHANGES.values():  # the path says which it is; the body may
+        change = schemas[kind.__name__]
+        change["required"] = [name for name in change["required"] if name != "op"]
     text = msgspec.json.encode(schemas).replace(b"schemas/LinkIn", b"schemas/Link")
     found: dict[str, Any] = msgspec.json.decode(text)
     return found

@@ -5,6 +5,7 @@ from typing import Any, Final
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, ResumeTarget
 from mcp_ilert.console.shown import Audited, LanePage, Life, SpoolStats
 from mcp_ilert.problems import CONTENT_TYPE
+from mcp_ilert.spool.view import NEWEST
 from mcp_ilert.targets.on_call import OnCallNow
 from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, ROOT
 
@@ -46,11 +47,11 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
     },
     "after": {
         "description": "The page behind this id: `after` of the page before.",
-        "schema": {"type": "integer", "minimum": 0, "default": 0},
+        "schema": {"type": "integer", "minimum": 0, "maximum": NEWEST, "default": 0},
     },
     "before": {
         "description": "What was earlier: `before` of the page before.",
-        "schema": {"type": "integer", "minimum": 1},
+        "schema": {"type": "integer", "minimum": 1, "maximum": NEWEST},
     },
     "key": {
         "description": "The alert key, in any spelling.",

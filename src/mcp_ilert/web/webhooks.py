@@ -94,9 +94,9 @@ def add_webhooks(
 
 
 async def _take(intake: Intake, spoken: Spoken, body: bytes, admission: Admission) -> Receipt:
-    dialect = spoken.dialect
+    dialect, who = spoken.dialect, admission.principal
     return await intake.accept_converted(
-        dialect.convert(body), many=dialect.many, door=DOOR, allows=admission.principal.allows
+        dialect.convert(body), many=dialect.many, door=DOOR, allows=who.allows, quota=who.quota
     )
 
 
