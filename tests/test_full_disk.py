@@ -87,8 +87,8 @@ def fill(folder: Path, leave: int) -> Path:
     """Somebody else's file takes the room."""
     ballast = folder / "ballast"
     with ballast.open("wb", buffering=0) as file, suppress(OSError):  # the spool takes of it at the same time
-        while free(folder) > leave:
-            file.write(bytes(min(65_536, free(folder) - leave)))
+        while (room := free(folder) - leave) > 0:
+            file.write(bytes(min(65_536, room)))
     return ballast
 
 
