@@ -169,7 +169,8 @@ class Ilert:
         return "accepted" if alert.status == "ACCEPTED" else "open"
 
     def open_digests(self) -> list[str]:
-        """The digests that stand open."""
+        """The digests that stand open, once all that was taken has had its effect."""
+        self.core.advance(self.server.now() + 60)
         alerts = (alert for alert in self.core.alerts.all() if alert.is_open and alert.key is not None)
         return [str(alert.key) for alert in alerts if str(alert.key).startswith(DIGEST)]
 
