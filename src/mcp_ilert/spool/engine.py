@@ -312,11 +312,12 @@ class Engine:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
             for row in map(self.row, self._over(target.id, now_ms)):
-                if row.lane.member:
-                    self.digests.forget(row.lane, now_ms)
-                if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
-                    self.note(row, Forgotten(row.lane.settled_ms), now_ms)
-                self.store(row, target.id, row.lane, now_ms)
+                lane = row.lane
+                if lane.member:
+                    lane = self.digests.forget(lane, now_ms)
+                if lane.remote in (Remote.OPEN, Remote.UNKNOWN):
+                    self.note(row, Forgotten(lane.settled_ms), now_ms)
+                self.store(row, target.id, lane, now_ms)
         self.history.prune(self.rules, now_ms)
 
     def _over(self, target: int, now_ms: int) -> list[int]:
