@@ -165,18 +165,41 @@ class Engine:
     def _fold_critical(self, batch: Batch, now_ms: int) -> list[Entry]:
         """Fold what is of the critical entries' keys, in the tail and in the batch; returns the other entries."""
         keys = batch.critical
+        groups = self._ahead(keys)
+        others: list[Entry] = []
+        for entry in batch.kept:
+            key = entry.key.lower()
+            (groups[key] if key in keys else others).append(entry)
+        self._folder.fold(groups, now_ms)
+        return others
+
+    def _ahead(self, keys: Collection[str]) -> dict[str, list[Entry]]:
+        """What the tail has of these lower-cased keys, in order; it is folded ahead of its turn."""
         groups: dict[str, list[Entry]] = {key: [] for key in keys}
         for taken, rows in self.tail.take(keys):
             self.shelf.fold_ahead(rows, tuple(taken))
             for key, earlier in taken.items():
                 groups[key] += earlier
-        others: list[Entry] = []
-        for entry in batch.kept:
-            key = entry.key.lower()
-            (groups[key] if key in keys else others).append(entry)
         self._terms["inbox"] = self.tail.events
-        self._folder.fold(groups, now_ms)
-        return others
+        return groups
+
+    # For aside.py, which finds what cannot be folded
+
+    def fold_keys(self, keys: Collection[str], now_ms: int) -> None:
+        """Fold what the tail has of these lower-cased keys."""
+        self._folder.fold(self._ahead(keys), now_ms)
+
+    def take(self, key: str) -> Sequence[Entry]:
+        """What the tail has of a lower-cased key, which the caller folds or sets aside, each in its turn."""
+        return self._ahead((key,))[key]
+
+    def fold_one(self, entry: Entry, now_ms: int) -> None:
+        """Fold one event that was taken from the tail."""
+        self._folder.fold({entry.key.lower(): [entry]}, now_ms)
+
+    def set_aside(self, entry: Entry, why: str, now_ms: int) -> None:
+        """Keep as a dead letter an event that was taken from the tail and cannot be folded."""
+        self._folder.set_aside(entry, why, now_ms)
 
     def fold(self, now_ms: int) -> None:
         """Fold the next part of the tail, if there is one."""

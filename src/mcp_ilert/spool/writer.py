@@ -17,6 +17,7 @@ import trio
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Counts, Entry, Severity
+from mcp_ilert.spool.aside import fold_around
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.tail import Batch
@@ -80,7 +81,7 @@ class Job:
 class News:
     """What a finished batch tells the Trio side."""
 
-    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "touched")
+    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "set_aside", "touched")
 
     def __init__(
         self, jobs: list[Job], counts: Counts, touched: frozenset[str], commit_seconds: float
@@ -90,6 +91,8 @@ class News:
         self.touched = touched
         self.commit_seconds = commit_seconds
         self.fatal: StartError | None = None
+        self.set_aside = 0
+        """Events that could not be folded and became dead letters."""
 
 
 class Writer:
@@ -103,6 +106,8 @@ class Writer:
         self._counts = store.engine.counts()
         self.stalled = False
         """The last transaction failed: what is to be folded waits a while."""
+        self._set_aside = 0
+        """Events that could not be folded and became dead letters, not told yet."""
 
     @property
     def busy(self) -> bool:
@@ -163,7 +168,9 @@ class Writer:
             self._run(jobs)
             engine = self._store.engine
             self._counts = engine.counts()
-            return News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news = News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news.set_aside, self._set_aside = self._set_aside, 0
+            return news  # noqa: TRY300 - as the last thing that may fail
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
             return self.fail(error, jobs)
 
@@ -190,12 +197,32 @@ class Writer:
             self._store.reopen()
             self._refuse(jobs, f"the spool's disk failed ({error})")
         except Exception as error:
-            if not jobs:  # nobody is to blame but ourselves, and the next time it will be the same
+            mended = self._mended(error)
+            if (
+                not jobs and not mended
+            ):  # nobody is to blame but ourselves, and the next time it will be the same
                 raise
-            if not isinstance(error, McpIlertError):
+            if jobs and not isinstance(error, McpIlertError):
                 log.exception("a transaction of the spool failed; each of its jobs is tried by itself")
             for job in jobs:  # one's error must not be its neighbours'
                 self._alone(job)
+
+    def _mended(self, error: Exception) -> bool:
+        """Have what cannot be folded set aside, if that may be it; whether it makes sense to go on.
+
+        Also where the disk did not let that be done: it is tried again.
+        """
+        waited = self._store.engine.tail.events
+        if isinstance(error, McpIlertError | MemoryError) or not waited:
+            return False
+        try:
+            self._set_aside += fold_around(self._store, self._now_ms())
+        except FullError:
+            self.stalled = True
+        except FailedError:
+            self._store.reopen()
+            self.stalled = True
+        return self.stalled or self._store.engine.tail.events < waited
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
