@@ -5,16 +5,17 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
 from mcp_ilert._fast.folding import group
-from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
+from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import mark
 from mcp_ilert.spool.digests import Digests, members
-from mcp_ilert.spool.folder import Changed, Folder
+from mcp_ilert.spool.folder import CHUNK, Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State
@@ -213,15 +214,13 @@ class Engine:
         self._terms["inbox"] = self.tail.events
         self._folder.fold(part.by_key, now_ms)
 
-    def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
-        first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
-        found = self.shelf.find(tuple(first))
-        return [
-            entry
-            for key, entry in first.items()
-            if not any(row.lane.member or row.lane.pending() for row in found.get(key, ()))
-        ]
+    def kept(self, keys: Collection[str]) -> set[str]:
+        """Those lower-cased keys of which something waits, or is in a digest; the inbox is folded."""
+        wanted, kept = iter(keys), set[str]()
+        while chunk := tuple(islice(wanted, CHUNK)):
+            found = self.shelf.find(chunk).items()
+            kept |= {key for key, rows in found if any(r.lane.member or r.lane.pending() for r in rows)}
+        return kept
 
     # Leasing and settling -------------------------------------------------------------------------------------
 

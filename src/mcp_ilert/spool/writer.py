@@ -16,7 +16,7 @@ import trio
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Counts, Entry, Severity
+from mcp_ilert.events import DROP, Counts, Entry, Kind, Severity
 from mcp_ilert.spool.aside import fold_around
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
@@ -133,11 +133,11 @@ class Writer:
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
-        Where too much waits, folding goes before accepting, whose jobs are held for the next call; where much does,
-        they take turns. Leases and settlements wait for neither.
+        Where too much waits, or it must be known how many lanes there are, folding goes before accepting, whose jobs
+        are held for the next call; where much waits, they take turns. Leases and settlements wait for neither.
         """
         jobs, self._held = [*self._held, *jobs], []
-        if jobs and self._lags(1):
+        if jobs and (self._lags(1) or (self._store.engine.tail and self._nearly_full(jobs))):
             works = [job for job in jobs if job.work is not None]
             self._held = [job for job in jobs if job.work is None]
             if works:
@@ -301,33 +301,48 @@ class Writer:
 
     def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
         """Refuse the requests for which there is no room; all or nothing of each."""
-        arriving = sum(len(entries) for job in jobs for entries in job.puts)
-        if not arriving:
-            return
-        rules, counts = self._store.engine.rules, self._store.engine.counts()
         if scarce:
             why = "the disk has less free room than spool.min_free_bytes"
             for job in jobs:
                 job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
-        elif counts.lanes + counts.members + counts.inbox + arriving > rules.max_pending:
-            while self._store.engine.tail:
-                self._transact([])
-            self._admit_slowly(jobs, rules.max_pending)
+        elif self._nearly_full(jobs):
+            self._admit_slowly(jobs)
 
-    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
-        """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
+    def _nearly_full(self, jobs: list[Job]) -> bool:
+        """Whether there may be too many lanes with all that these jobs bring."""
+        arriving = sum(len(entries) for job in jobs for entries in job.puts)
+        counts = self._store.engine.counts()
+        most = counts.lanes + counts.members + counts.inbox + arriving
+        return arriving > 0 and most > self._store.engine.rules.max_pending
+
+    def _admit_slowly(self, jobs: list[Job]) -> None:
+        """Near the limit each key is looked up, the inbox being folded: what adds no lane is taken, critical may go a
+        tenth further.
+        """
         engine = self._store.engine
-        lanes = engine.counts().lanes + engine.counts().members
+        limit, counts = engine.rules.max_pending, engine.counts()
+        lanes = counts.lanes + counts.members
+        there = engine.kept({e.key.lower() for job in jobs for entries in job.puts for e in entries})
         for job in jobs:
             for i, entries in enumerate(job.puts):
-                adding = engine.adds_lanes(entries)
-                critical = all(e.severity is Severity.CRITICAL for e in adding)
-                limit = max_pending + max_pending // 10 if critical else max_pending
-                if adding and lanes + len(adding) > limit:
+                adding = _adding(entries, there)
+                critical = all(severity is Severity.CRITICAL for severity in adding.values())
+                if adding and lanes + len(adding) > limit + (limit // 10 if critical else 0):
                     full = "the spool is full (spool.max_pending)"
                     job.answers[i] = UnavailableError(full, retry_after_seconds=30)
                 else:
                     lanes += len(adding)
+                    there |= adding.keys()
+
+
+def _adding(entries: Sequence[Entry], there: set[str]) -> dict[str, Severity]:
+    """The keys that would make something wait where nothing is kept, and the highest severity of each."""
+    adding: dict[str, Severity] = {}
+    for entry in entries:
+        key = entry.key.lower()
+        if key not in there and not (entry.target == DROP and entry.kind is Kind.ALERT):
+            adding[key] = min(entry.severity, adding.get(key, entry.severity))
+    return adding
 
 
 class InlineRunner:
