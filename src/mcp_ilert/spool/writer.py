@@ -316,9 +316,7 @@ class Writer:
         return arriving > 0 and most > self._store.engine.rules.max_pending
 
     def _admit_slowly(self, jobs: list[Job]) -> None:
-        """Near the limit each key is looked up, the inbox being folded: what adds no lane is taken, critical may go a
-        tenth further.
-        """
+        """Near the limit, what adds no lane is taken, and critical may go a tenth further; the inbox is folded."""
         engine = self._store.engine
         limit, counts = engine.rules.max_pending, engine.counts()
         lanes = counts.lanes + counts.members
