@@ -218,6 +218,11 @@ async def test_an_event_that_cannot_be_folded_stops_no_start_is_listed_and_can_b
                 bridge.signal(signal.SIGTERM)
                 assert await bridge.exit_code() == 0
         assert [lane["key"] for lane in (await queue(path, "queue", "dead"))["lanes"]] == [KEY]
+        told = await trio.run_process(
+            [sys.executable, "-m", "mcp_ilert", "why", KEY, "--spool", str(path)], capture_stdout=True
+        )
+        assert b"is a dead letter since " in told.stdout
+        assert b"answered 0" not in told.stdout
         async with running(config):
             await queue(path, "queue", "replay", KEY)
             await until(lambda: arrived() == ["a", "b", KEY])
