@@ -11,7 +11,9 @@ from typing import Any
 
 import trio
 
-CHROMIUM = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 SECONDS = 60.0
 FLAGS = (
     "--headless=new",
@@ -56,7 +58,9 @@ class Browser:
     async def command(self, method: str, session: str | None = None, **params: Any) -> Any:
         self._next += 1
         number = self._next
-        told = {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
+        told = {"id": number, "method": method, "params": params} | (
+            {"sessionId": session} if session else {}
+        )
         answered = self._waiting[number] = trio.Event()
         await self._send.send_all(json.dumps(told).encode() + b"\0")
         with trio.fail_after(SECONDS):
@@ -77,17 +81,25 @@ class Browser:
                 else:
                     self.events.append(message)
 
-    async def open(self, url: str, *, width: int = 1280, height: int = 900, mobile: bool = False, **media: str) -> "Page":
+    async def open(
+        self, url: str, *, width: int = 1280, height: int = 900, mobile: bool = False, **media: str
+    ) -> "Page":
         """A page in a profile of its own, so that nothing is shared; `media`: such as prefers_color_scheme."""
         context = (await self.command("Target.createBrowserContext"))["browserContextId"]
-        target = (await self.command("Target.createTarget", url="about:blank", browserContextId=context))["targetId"]
+        target = (await self.command("Target.createTarget", url="about:blank", browserContextId=context))[
+            "targetId"
+        ]
         session = (await self.command("Target.attachToTarget", targetId=target, flatten=True))["sessionId"]
         page = Page(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
             await page.command(f"{domain}.enable")
         scale = 2 if mobile else 1
         await page.command(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=mobile
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=scale,
+            mobile=mobile,
         )
         features = [{"name": name.replace("_", "-"), "value": value} for name, value in media.items()]
         await page.command("Emulation.setEmulatedMedia", features=features)
@@ -107,7 +119,7 @@ class Page:
 
     async def goto(self, url: str) -> None:
         await self.command("Page.navigate", url=url)
-        await self.until("document.readyState === 'complete' && location.href !== 'about:blank'")
+        await self.until(f"document.readyState === 'complete' && location.href.startsWith({json.dumps(url)})")
 
     async def do(self, script: str) -> Any:
         """What an expression of JavaScript gives, in the page; a promise is waited for."""
@@ -133,10 +145,10 @@ class Page:
 
     async def text(self) -> str:
         """All that is to be read on the page."""
-        return str(await self.do("document.body.innerText"))
+        return str(await self.do("document.body?.innerText"))
 
     async def shows(self, text: str) -> None:
-        await self.until(f"document.body.innerText.includes({json.dumps(text)})")
+        await self.until(f"document.body?.innerText.includes({json.dumps(text)})")
 
     async def click(self, selector: str, text: str = "") -> None:
         """Click the first that is to be seen, and that says so."""
@@ -150,12 +162,22 @@ class Page:
         await self.do(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.command("Input.insertText", text=text)
 
+    async def choose(self, selector: str, value: str) -> None:
+        """Choose from a list."""
+        node = f"document.querySelector({json.dumps(selector)})"
+        await self.do(f"{node}.value = {json.dumps(value)}; {node}.dispatchEvent(new Event('change'))")
+
     async def press(self, key: str) -> None:
         codes = {"Enter": 13, "Tab": 9, "Escape": 27}
         more = {"text": "\r"} if key == "Enter" else {}
         for kind in ("keyDown", "keyUp"):
             await self.command(
-                "Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=codes[key], **more
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=codes[key],
+                **more,
             )
 
     def complaints(self) -> list[str]:
@@ -163,7 +185,9 @@ class Page:
         mine = [event for event in self._browser.events if event.get("sessionId") == self._session]
         logged = [e["params"]["entry"] for e in mine if e["method"] == "Log.entryAdded"]
         raised = [e["params"]["exceptionDetails"] for e in mine if e["method"] == "Runtime.exceptionThrown"]
-        return [f"{entry['source']}: {entry['text']}" for entry in logged] + [json.dumps(found) for found in raised]
+        return [f"{entry['source']}: {entry['text']}" for entry in logged] + [
+            json.dumps(found) for found in raised
+        ]
 
     def asked(self) -> list[str]:
         """The URLs that the page asked for."""

@@ -107,7 +107,7 @@ def _flows(facts: Facts, targets: Sequence[TargetNow]) -> tuple[str, str]:
     taken = "The spool is full: new alert keys are refused" if facts.full else "Events are accepted"
     level = BAD if facts.full else worst
     if held:
-        return level, f"{taken}{' and kept' if not facts.full else ''}, but {_held(held, targets)}."
+        return level, f"{taken}{', and' if facts.full else ' and kept, but'} {_held(held, targets)}."
     return level, f"{taken}, what waits is delivered." if facts.full else f"{taken} and delivered."
 
 
@@ -145,6 +145,8 @@ WHY: Final[Mapping[str, str]] = {
 }
 LEVEL: Final[Mapping[str, str]] = {"paused": NOTE, "throttled": NOTE, "parked": BAD, "circuit": BAD}
 KEPT: Final = "what waits is kept"
+SOON_MS: Final = 2_000
+"""What comes sooner is not worth a word."""
 
 
 def _target(at: Standing, lanes: int, now_ms: int) -> TargetNow:
@@ -170,8 +172,9 @@ def _target_words(at: Standing, held: str, now_ms: int) -> Iterator[str]:
         yield "delivering"
         if at.storm:
             yield "a storm is on: lesser alerts go into digests"
-        if not at.tokens and soon:
-            yield f"at the pace of the key, next {soon}"
+        if not at.tokens and at.next_ms is not None:
+            far = at.next_ms - now_ms >= SOON_MS
+            yield "at the pace of the key" + (f", going on {soon}" if far else "")
 
 
 def _are(number: int) -> str:

@@ -27,13 +27,13 @@ export const keyLink = (key) => el("a", { href: `#key/${encodeURIComponent(key)}
 
 /**
  * Have `list` show `items`, in order. A node stays as long as its item does, and with it focus and open details;
- * one whose item says something else than before is made anew, unless it has the focus.
+ * one whose item says something else than before (by its mark) is made anew, unless it has the focus.
  */
-export function keyed(list, items, idOf, make) {
+export function keyed(list, items, idOf, make, markOf = JSON.stringify) {
   const old = new Map([...list.children].map((node) => [node.dataset.id, node]));
   const wanted = items.map((item) => {
     const id = String(idOf(item));
-    const mark = JSON.stringify(item);
+    const mark = markOf(item);
     const node = old.get(id);
     if (node && (node.mark === mark || node.contains(document.activeElement) || node.querySelector("details[open]"))) return node;
     const made = make(item);

@@ -7,21 +7,23 @@ export class List {
   #load;
   #row;
   #idOf;
+  #markOf;
   #items = [];
   #after = null;
   #pages = 1;
   #asked = 0;
 
-  constructor({ title, actions = [], empty, load, row, idOf, hint = "" }) {
+  constructor({ title, actions = [], empty, load, row, idOf, markOf, hint = "" }) {
     this.#load = load;
     this.#row = row;
     this.#idOf = idOf;
+    this.#markOf = markOf;
     this.empty = empty;
     this.rows = el("ul", { className: "rows" });
     this.note = el("p", { className: "quiet", role: "status" });
     this.more = el("button", { type: "button", hidden: true, textContent: "Show more", onclick: () => this.#further() });
     at("panel").replaceChildren(
-      el("div", { className: "head" }, el("h2", { id: "panel-title", textContent: title }), ...actions),
+      el("div", { className: "head" }, el("h2", { id: "panel-title", className: "unseen", textContent: title }), ...actions),
       hint ? el("p", { className: "quiet", textContent: hint }) : "",
       this.rows,
       this.note,
@@ -57,7 +59,7 @@ export class List {
 
   #shown({ after, note }) {
     this.#after = after;
-    keyed(this.rows, this.#items, this.#idOf, this.#row);
+    keyed(this.rows, this.#items, this.#idOf, this.#row, this.#markOf);
     const none = this.#items.length ? "" : this.empty;
     say(this.note, note || (after === null ? none : ""));
     this.more.hidden = after === null;

@@ -50,7 +50,7 @@ function figures({ at_ms, counts, conservation_error: lost, oldest_ms, in_flight
   flow("out", delivered, counts.delivered);
   say(at("pending"), number(counts.pending));
   const digested = counts.members ? `, ${count(counts.members, "key")} in digests` : "";
-  say(at("keys"), `events, of ${count(counts.lanes, "key")}; ${number(in_flight)} on their way${digested}`);
+  say(at("keys"), `events of ${count(counts.lanes, "key")}, ${number(in_flight)} on their way${digested}`);
   at("oldest").replaceChildren(
     ...SEVERITIES.flatMap((severity) => [
       el("dt", { className: `severity ${severity}`, textContent: severity }),
@@ -83,7 +83,7 @@ function target({ name, level, says, paused, lanes, tokens, per_minute, frozen }
     { className: level },
     el("div", { className: "head" }, el("h3", {}, el("span", { className: "dot", "aria-hidden": "true" }), theirs(name)), frozen ? null : button),
     el("p", { textContent: `${says[0].toUpperCase()}${says.slice(1)}.` }),
-    el("p", { className: "quiet", textContent: `${count(lanes, "key")} waiting · ${number(tokens)} of ${number(Math.round(per_minute))} requests a minute may leave now` }),
+    el("p", { className: "quiet", textContent: `${count(lanes, "key")} ${lanes === 1 ? "waits" : "wait"} · ${count(tokens, "request")} may leave now, ${number(Math.round(per_minute))} a minute` }),
   );
 }
 

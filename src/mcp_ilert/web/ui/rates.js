@@ -1,6 +1,8 @@
 // Rates from what was polled, and a line of them. Kept in this page: the bridge keeps no past for it.
 
 const KEPT = 150;
+const LEAST = 20; // a line of fewer begins at the right
+const SMOOTH = 3; // looks that are averaged: deliveries are paced, and would only flicker
 const WINDOW_MS = 10_000;
 const SVG = "http://www.w3.org/2000/svg";
 const [WIDTH, HEIGHT] = [150, 32];
@@ -23,10 +25,10 @@ export class Rate {
     return first && first !== last ? ((last.total - first.total) * 1000) / (last.at - first.at) : null;
   }
 
-  /** A second, from each look to the next. */
+  /** A second, at each look. */
   all() {
     return this.#seen.slice(1).map((seen, i) => {
-      const before = this.#seen[i];
+      const before = this.#seen[Math.max(0, i + 1 - SMOOTH)];
       return ((seen.total - before.total) * 1000) / (seen.at - before.at);
     });
   }
@@ -37,7 +39,7 @@ export function draw(svg, values) {
   svg.setAttribute("viewBox", `0 0 ${WIDTH} ${HEIGHT}`);
   svg.setAttribute("preserveAspectRatio", "none");
   const most = Math.max(...values, 1e-9);
-  const x = (i) => WIDTH - (values.length - 1 - i) * (WIDTH / (KEPT - 1));
+  const x = (i) => WIDTH - (values.length - 1 - i) * (WIDTH / (Math.max(LEAST, values.length) - 1));
   const y = (value) => HEIGHT - 2 - (value / most) * (HEIGHT - 4);
   const points = values.map((value, i) => `${x(i).toFixed(1)},${y(value).toFixed(1)}`);
   const line = svg.firstChild ?? svg.appendChild(document.createElementNS(SVG, "polyline"));

@@ -20,6 +20,7 @@ export function open({ now, targets }) {
       timer = setTimeout(() => list.restart().catch(() => {}), 250);
     })],
     idOf: (lane) => `${lane.target} ${lane.key}`,
+    markOf: (lane) => JSON.stringify(lane) + lasting(now() - lane.first_ms),
     row: (lane) => row(lane, now()),
     load: async (after) => {
       const page = await get("waiting", { ...wanted, limit: LIMIT, after });
