@@ -176,6 +176,9 @@ async def test_one_look_at_the_spool_serves_all_that_ask_at_once(
         for _ in range(20):
             nursery.start_soon(api.json, "overview")
     assert len(looks) == 1
+    await api.post("pause", {"target": "default"})  # which is seen at once
+    assert (await api.json("overview"))["targets"][0]["paused"]
+    assert len(looks) == 2
 
 
 async def test_who_may_change_nothing_is_told_so(api: Api) -> None:

@@ -55,12 +55,17 @@ class Api(msgspec.Struct, frozen=True):
 def add_api(app: QuartTrio, api: Api, guard: Guard) -> None:
     """Give the app everything below ROOT."""
     readers = Readers()
-    _add_glances(app, api, guard, readers)
+    overviews = Overviews(api, readers)
+    _add_glances(app, api, guard, readers, overviews)
     _add_lists(app, api, guard, readers)
     _add_audit(app, api, guard, readers)
     for name, kind in CHANGES.items():
         app.add_url_rule(
-            f"{ROOT}/{name}", name, partial(_change, api, guard, kind), methods=["POST"], strict_slashes=True
+            f"{ROOT}/{name}",
+            name,
+            partial(_change, api, guard, overviews, kind),
+            methods=["POST"],
+            strict_slashes=True,
         )
 
 
@@ -97,19 +102,23 @@ class Overviews:
         self._api = api
         self._readers = readers
         self._one = trio.Lock()
-        self._last: tuple[float, Overview] | None = None
+        self._last: Overview | None = None
+        self._until = 0.0
 
     async def now(self) -> Overview:
         async with self._one:
-            if self._last is None or trio.current_time() - self._last[0] >= FRESH_SECONDS:
+            if self._last is None or trio.current_time() >= self._until:
+                self._until = trio.current_time() + FRESH_SECONDS
                 backlog = await self._readers.value(self._api.look.backlog)
-                self._last = trio.current_time(), overview(self._api.facts(), backlog)
-            return self._last[1]
+                self._last = overview(self._api.facts(), backlog)
+            return self._last
+
+    def forget(self) -> None:
+        """Something was changed: who asks next, or is being looked up for now, is not to be told of before."""
+        self._until = 0.0
 
 
-def _add_glances(app: QuartTrio, api: Api, guard: Guard, readers: Readers) -> None:
-    overviews = Overviews(api, readers)
-
+def _add_glances(app: QuartTrio, api: Api, guard: Guard, readers: Readers, overviews: Overviews) -> None:
     @app.get(f"{ROOT}/overview")
     async def at_a_glance() -> Response:
         reader(guard)
@@ -179,7 +188,7 @@ def _known(life: shown.Life) -> shown.Life:
     return life
 
 
-async def _change(api: Api, guard: Guard, kind: type[Request]) -> Response:
+async def _change(api: Api, guard: Guard, overviews: Overviews, kind: type[Request]) -> Response:
     principal = asking.writer(guard)
     asking.known_query()
     change = await asking.body(kind)
@@ -190,4 +199,6 @@ async def _change(api: Api, guard: Guard, kind: type[Request]) -> Response:
         if isinstance(change, PauseTarget | ResumeTarget) and not isinstance(error, UnavailableError):
             raise RequestError(404, str(error)) from None  # there is no such target
         raise
+    finally:
+        overviews.forget()
     return asking.json(msgspec.json.encode(answer))
