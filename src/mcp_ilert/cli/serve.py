@@ -40,12 +40,14 @@ async def _run(settings: "Settings", load: "Load") -> None:
 
     from mcp_ilert.cli.life import live  # noqa: PLC0415
     from mcp_ilert.service import open_service  # noqa: PLC0415
+    from mcp_ilert.service.manager import Manager  # noqa: PLC0415
 
     started = False
+    manager = Manager.of(os.environ, os.getpid())
 
     async def serving(life: "Life") -> None:
         nonlocal started
-        async with open_service(settings, load=load) as service:
+        async with open_service(settings, load=load, manager=manager) as service:
             started = True
             life.started(service.ask_reload)
             await life.stopping.wait()
