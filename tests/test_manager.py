@@ -1,6 +1,7 @@
 """What the service manager (systemd) is told: ready, reloading, stopping, and that the bridge lives."""
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -14,7 +15,7 @@ import structlog.testing
 import trio
 import trio.testing
 
-from bridge import running, write_config
+from bridge import running, until, write_config
 from mcp_ilert.config import load as load_config
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.service import open_service
@@ -86,6 +87,15 @@ async def test_the_manager_hears_of_start_reload_and_end(
         assert (await heard.next())["STOPPING"] == "1"
         assert await bridge.exit_code() == 0
     assert heard.all() == []
+
+
+async def test_what_the_watchdog_ends_says_where_it_hung(tmp_path: Path) -> None:
+    async with running(write_config(tmp_path, NOWHERE)) as bridge:
+        resource.prlimit(bridge.process.pid, resource.RLIMIT_CORE, (0, 0))
+        bridge.signal(signal.SIGABRT)
+        assert await bridge.exit_code() == -signal.SIGABRT
+        await until(lambda: any("writer.py" in line for line in bridge.plain))  # the writer's thread, waiting
+    assert bridge.plain[0] == "Fatal Python error: Aborted"
 
 
 async def test_a_manager_that_is_gone_or_does_not_read_stops_nothing(tmp_path: Path) -> None:

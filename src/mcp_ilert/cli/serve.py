@@ -1,5 +1,6 @@
 """`mcp-ilert serve`: runs the bridge until a signal ends it."""
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,7 @@ def serve(config: Path) -> None:
     from mcp_ilert.cli.life import obey_early  # noqa: PLC0415 - heavy
 
     obey_early()
+    faulthandler.enable(sys.__stderr__ or 2)  # so that SIGABRT, systemd's for what hangs, leaves word where it hung
     from mcp_ilert import logs  # noqa: PLC0415 - heavy
     from mcp_ilert.config import load  # noqa: PLC0415
 
