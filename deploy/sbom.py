@@ -24,7 +24,10 @@ def native(sqlite: str, zstd: str) -> list[tuple[str, dict[str, Any]]]:
     return [
         (ROOT_REF, _library("nghttp2", NGHTTP2, "MIT", "nghttp2", "linked statically into _fast/http2")),
         ("apsw", _library("sqlite", sqlite, "blessing", "sqlite", "compiled into apsw")),
-        ("backports.zstd", _library("zstd", zstd, "BSD-3-Clause", "facebook", "compiled into backports.zstd")),
+        (
+            "backports.zstd",
+            _library("zstd", zstd, "BSD-3-Clause", "facebook", "compiled into backports.zstd"),
+        ),
         (
             ROOT_REF,
             {
@@ -32,7 +35,7 @@ def native(sqlite: str, zstd: str) -> list[tuple[str, dict[str, Any]]]:
                 "bom-ref": "openssl",
                 "name": "openssl",
                 "scope": "excluded",
-                "description": "That of the Python which runs the bridge: not in the wheels; in executables and images, "
+                "description": "Of the Python that runs the bridge: not in the wheels; in executables and images, "
                 "of the version that their Python brings",
             },
         ),
@@ -62,7 +65,10 @@ def completed(bom: Mapping[str, Any], sqlite: str, zstd: str) -> dict[str, Any]:
         needs[ref] = {**before, "dependsOn": sorted([*before.get("dependsOn", []), own])}
         needs[own] = {"ref": own}
         components.append(component)
-    root = {**bom["metadata"]["component"], "purl": f"pkg:pypi/mcp-ilert@{bom['metadata']['component']['version']}"}
+    root = {
+        **bom["metadata"]["component"],
+        "purl": f"pkg:pypi/mcp-ilert@{bom['metadata']['component']['version']}",
+    }
     return {
         **bom,
         "metadata": {**bom["metadata"], "component": root},
