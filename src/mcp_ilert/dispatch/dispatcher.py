@@ -108,7 +108,7 @@ class Dispatcher:
         desk.rules = rules(settings)
         desk.places.limit = desk.rules.max_in_flight
         for name in desk.tracks.keys() - targets.keys():
-            self._retire(desk.tracks.pop(name).post)
+            self._leave(name)
         for name, target in targets.items():
             self._take(name, target)
         self.unpark()
@@ -162,12 +162,18 @@ class Dispatcher:
     def _take(self, name: str, target: Target) -> None:
         tracks = self._desk.tracks
         if name in tracks and tracks[name].post.target.credential != target.credential:
-            self._retire(tracks.pop(name).post)  # another key: another bucket, and perhaps others share it
+            self._leave(name)  # another key: another bucket, and perhaps others share it
         if name not in tracks:
             tracks[name] = Track(name, target)
         elif tracks[name].post.target is not target:
             self._retire(tracks[name].post)
             tracks[name].post = Post(target)
+
+    def _leave(self, name: str) -> None:
+        desk = self._desk
+        desk.former[name] = track = desk.tracks.pop(name)
+        track.state = state.unparked(track.state)  # whoever has its key now
+        self._retire(track.post)
 
     def _retire(self, post: Post) -> None:
         if self._life is None:

@@ -1,6 +1,8 @@
 """A running bridge: what it tells, what it is asked to do, and how it takes a new configuration."""
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -13,12 +15,13 @@ from mcp_ilert.console.look import Look
 from mcp_ilert.console.overview import Facts
 from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
-from mcp_ilert.errors import ConfigError, StartError
+from mcp_ilert.errors import ConfigError, McpIlertError, StartError
 from mcp_ilert.events import Counts, Severity
 from mcp_ilert.intake import Intake
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service import health
+from mcp_ilert.service.manager import Manager
 from mcp_ilert.service.parts import (
     Attempted,
     limits_of,
@@ -146,6 +149,16 @@ class Service:
         await self.spool.settle((), {}, self._now_ms())
         return [*reasons, *self._delivering().ailments()]
 
+    async def alive(self) -> None:
+        """Returns once the spool's writer has answered. What it says is no matter: no restart empties a full disk."""
+        with suppress(McpIlertError):
+            await self.spool.settle((), {}, self._now_ms())
+
+    @property
+    def status(self) -> str:
+        """The bridge in a line, for the service manager."""
+        return f"accepting events at {self.url}"
+
     def oldest(self) -> Mapping[Severity, float]:
         """The age of the oldest event that waits, in seconds, by severity."""
         return oldest_at(self.path, self._now_ms)()
@@ -174,12 +187,15 @@ class Service:
         """Have the configuration read again, soon."""
         self._reload_asked.set()
 
-    async def reloads(self, load: Load, apply: Apply) -> None:
+    async def reloads(self, load: Load, apply: Apply, manager: Manager) -> None:
         """Reload each time that it is asked for, one at a time; runs until cancelled."""
         while True:
             await self._reload_asked.wait()
             self._reload_asked = trio.Event()
-            await self.reload(load, apply)
+            manager.reloading(time.monotonic_ns() // 1000)
+            taken = await self.reload(load, apply)
+            if not self.stopping:
+                manager.ready(self.status if taken else f"{self.status}; reload refused, see the log")
             self.reloaded.set()
             self.reloaded = trio.Event()
 

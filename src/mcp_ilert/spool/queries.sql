@@ -169,6 +169,18 @@ DELETE FROM history WHERE id <= ?;
 -- name: history
 SELECT id, at, body FROM history INDEXED BY history_hash WHERE hash = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
+-- name: message
+SELECT accepted, rejected FROM message WHERE name = ?;
+
+-- name: message_add
+INSERT INTO message (name, at, accepted, rejected) VALUES (?, ?, ?, ?) RETURNING id;
+
+-- name: message_oldest
+SELECT id, at FROM message ORDER BY id LIMIT ?;
+
+-- name: message_cut
+DELETE FROM message WHERE id <= ?;
+
 -- What a reader asks.
 -- name: lanes
 SELECT id, target, body FROM lane WHERE id > ? AND state > 0 ORDER BY id LIMIT ?;
