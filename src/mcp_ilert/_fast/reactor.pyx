@@ -291,7 +291,7 @@ cdef class Reactor:
         self._send_away(now, True)
 
     cdef int _send_away(self, double now, bint firm) except -1:
-        """Let go of who has not begun to ask; of the others after what they wait for (`firm`: told at once)."""
+        """Let go of who has asked nothing; of the others after what they wait for (`firm`: told at once)."""
         cdef Conn conn
         self.now = now
         for found in list(self.conns.values()):
