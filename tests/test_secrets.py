@@ -283,7 +283,7 @@ OURS = ("mcp_ilert", "quart", "hypercorn", "httpx", "httpcore")
 async def test_nothing_that_lives_in_a_running_bridge_shows_a_secret(tmp_path: Path) -> None:
     """`repr` of all that is ours, as a traceback, a debugger or a careless log line would show it.
 
-    Of httpx what is left once a request is over: while it lasts, its URL has the heartbeat's key, or an integration key.
+    Of httpx what is left once a request is over: while it lasts, a key may stand in its URL.
     """
     async with echoing() as (echo, url):
         settings = config.load(configured(tmp_path, url, logging={"level": "critical"}), {})
