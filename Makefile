@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
 AUDITED ?= lock/run.txt
+# The environment that wheels/build.sh makes.
+WHEEL_TOOLS = build/wheels/$(shell "$(PYTHON)" -c 'import sys; print(sys.implementation.cache_tag)')/bin/python
 BENCH ?= fast sessions latency ingest half tls flat
 FAST := src/mcp_ilert/_fast
 # A test need not say what types it has; what it does say, and what it does, is checked all the same.
@@ -21,7 +23,7 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheelhouse images
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse images
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -132,8 +134,14 @@ wheels: ## wheels for amd64 and arm64 in wheels/dist (WHEEL_PYTHONS="python3.11 
 wheels-verify: ## the wheels once more in two other folders: the same bytes?
 	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
-wheelhouse: ## not there yet: the wheels with those of all dependencies
-	@echo "mcp-ilert: make wheelhouse: not there yet; for this machine: $(BIN)/python -m pip wheel --require-hashes -r lock/run.txt -w wheels/dist (wheels/README.md)" >&2; exit 2
+wheelhouse: ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse (run make wheels first)
+	@[ -e wheels/dist/SHA256SUMS ] || $(MAKE) --no-print-directory wheels
+	@$(WHEEL_TOOLS) wheels/wheelhouse.py
+
+# As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
+wheels-test: ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
+	@[ -e wheels/dist/wheelhouse/requirements.txt ] || $(MAKE) --no-print-directory wheelhouse
+	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
 
 images: ## not there yet: the multi-arch image as an OCI layout in dist
 	@echo "mcp-ilert: make images: not there yet; with a container engine: docker build -f Dockerfile.multiarch -t mcp-ilert ." >&2; exit 2
