@@ -17,6 +17,7 @@ from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.config import Settings
 from mcp_ilert.control import serve_control
 from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.events import DeadReason
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service.doors import Doors
@@ -27,6 +28,7 @@ from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
 from mcp_ilert.spool import open_spool
 from mcp_ilert.spool.port import Retarget
+from mcp_ilert.spool.writer import News
 from mcp_ilert.targets.client import check_proxies
 
 log = structlog.get_logger()
@@ -53,8 +55,8 @@ async def open_service(
     path = config.spool_path(settings, environ)
     manager = manager or Manager()
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
-    observe = metrics.commit_seconds.observe
-    opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe)
+    observe = partial(_observe, metrics)
+    opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe=observe)
     async with opened as spool, AsyncExitStack() as ends:
         metrics.watch(spool.counts, oldest_at(path, now_ms))
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
@@ -83,6 +85,14 @@ async def open_service(
             await _end(service, dispatcher, doors)
             nursery.cancel_scope.cancel()
     log.info("stopped", pending=service.counts().pending)
+
+
+def _observe(metrics: Metrics, news: News) -> None:
+    """Count what the spool's writer tells of a batch."""
+    if news.jobs:
+        metrics.commit_seconds.observe(news.commit_seconds)
+    if news.set_aside:
+        metrics.out_failed.labels(reason=DeadReason.REJECTED.value).inc(news.set_aside)
 
 
 def heartbeat_of(service: Service) -> Heartbeat:

@@ -8,10 +8,11 @@ from pathlib import Path
 import structlog
 import trio
 
-from mcp_ilert import config, logs
+from mcp_ilert import __version__, config, logs
 from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.console.look import Look
+from mcp_ilert.console.overview import Facts
 from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, McpIlertError, StartError
@@ -82,6 +83,7 @@ class Service:
         self._dispatcher: Dispatcher | None = None
         self._targets: Mapping[str, Target] = {}
         self._now_ms = now_ms
+        self._started_ms = now_ms()
         self._attempted = attempted
         self._reload_asked = trio.Event()
         self.reloaded = trio.Event()
@@ -112,6 +114,22 @@ class Service:
 
     def _tell_now(self, payload: bytes) -> Told:
         return self._tell(payload)
+
+    def facts(self) -> Facts:
+        """What an operator sees at a glance, without a look at the spool's file."""
+        reasons, notes = self.readiness()
+        counts, dispatcher = self.counts(), self._delivering()
+        return Facts(
+            version=__version__,
+            started_ms=self._started_ms,
+            at_ms=self._now_ms(),
+            reasons=reasons,
+            notes=notes,
+            counts=counts,
+            full=health.full(counts, self.settings),
+            in_flight=dispatcher.in_flight,
+            standings=dispatcher.standings(),
+        )
 
     def counts(self) -> Counts:
         """The conservation law's terms, now."""
