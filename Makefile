@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
 AUDITED ?= lock/run.txt
+# The environment that wheels/build.sh makes.
+WHEEL_TOOLS = build/wheels/$(shell "$(PYTHON)" -c 'import sys; print(sys.implementation.cache_tag)')/bin/python
 # The one place of the version, and the time that is written into what is built: that of the last commit.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
@@ -24,8 +26,8 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheelhouse images \
-  chart chart-test manifests sbom
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse \
+  debs debs-test systemd-test image-context images images-test chart chart-test manifests sbom
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
