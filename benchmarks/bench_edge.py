@@ -44,6 +44,17 @@ KEYS = 200
 SIZES = (1, 10, 100)
 STORM_BATCH = 100
 TICK = os.sysconf("SC_CLK_TCK")
+COLUMNS = (
+    "phase",
+    "events/s",
+    "RSS, MiB",
+    "PSS, MiB",
+    "CPU, % of a core",
+    "bytes written an event",
+    "KiB written/s",
+    "commits/s",
+)
+"""Those of the table in docs/edge.md, into which the result goes as it is."""
 
 
 def example() -> dict[str, dict[str, Any]]:
@@ -252,16 +263,7 @@ def main() -> None:
     report = rig.Report(
         name,
         "At the edge: examples/edge.yaml",
-        (
-            "phase",
-            "events/s",
-            "RSS, MiB",
-            "PSS, MiB",
-            "CPU, % of a core",
-            "bytes written an event",
-            "KiB written/s",
-            "commits/s",
-        ),
+        COLUMNS,
     )
     with rig.scratch() as folder, ilert() as stub, cage(options.limit_mib << 20) as bound:
         lone = bare(python)

@@ -64,6 +64,10 @@ def test_the_edge_benchmark_runs_the_example_with_places_of_its_own() -> None:
     assert settings.history.max_bytes == 16777216
 
 
+def test_the_page_on_the_edge_has_the_table_that_its_benchmark_prints() -> None:
+    assert "| " + " | ".join(bench_edge.COLUMNS) + " |\n" in (ROOT / "docs/edge.md").read_text()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)
 def test_every_benchmark_says_what_it_is_for(path: Path) -> None:
     if "argparse" in path.read_text():
