@@ -180,9 +180,7 @@ def mib(count: float) -> str:
     return f"{count / (1 << 20):.1f}"
 
 
-def row(
-    report: rig.Report, name: str, cost: Cost, held: Mapping[str, int], syncs: Sequence[int] = ()
-) -> None:
+def row(report: rig.Report, name: str, cost: Cost, held: Mapping[str, int]) -> None:
     each = max(cost.events, 1)
     report.add(
         name,
@@ -202,7 +200,6 @@ def row(
         "cpu_percent_of_a_core": cost.cpu_percent,
         "written_bytes": cost.written_bytes,
         "commits": cost.commits,
-        "syncs_by_strace": sum(syncs) if syncs else None,
     }
 
 
@@ -233,6 +230,7 @@ def run(
                 steady(bridge, short, size)
             events = Used.of(bridge).events - before.events
             if syncs:
+                report.data[f"syncs an event, {size} a request"] = sum(syncs) / events
                 report.notes.append(
                     f"By strace, {size} a request: {sum(syncs) / events:.2f} syncs an event (checkpoints included)."
                 )
