@@ -24,11 +24,11 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheelhouse images \
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheelhouse images \
   chart chart-test manifests sbom
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 # Each stamp stands for a step that is done; a step runs again when what it depends on has changed.
 $(VENV)/.venv.stamp:
@@ -109,6 +109,7 @@ sbom: build/sbom/.stamp lock/run.txt ## the bill of materials (CycloneDX) in dis
 lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRADE=1: newest versions)
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
+	$(COMPILE) --group wheels -c lock/run.txt -o lock/wheels.txt
 	$(COMPILE) --group audit -o lock/audit.txt
 	$(COMPILE) --group fuzz -o lock/fuzz.txt
 	$(COMPILE) --group chart -o lock/chart.txt
@@ -162,8 +163,12 @@ sanitize: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the tests of the compiled m
 	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib $(BIN)/python -m pytest -q -n 0 $(ARGS) $(SANITIZED)
 
-wheels: ## not there yet: wheels for amd64 and arm64 in wheels/dist
-	@echo "mcp-ilert: make wheels: not there yet; for this machine: $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w wheels/dist . (wheels/README.md)" >&2; exit 2
+# Linux on x86_64; it fetches libnghttp2's source, once, or is told of it: NGHTTP2_SOURCE=/path (wheels/README.md).
+wheels: ## wheels for amd64 and arm64 in wheels/dist (WHEEL_PYTHONS="python3.11 python3.12": compiled for these)
+	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/build.sh wheels/dist
+
+wheels-verify: ## the wheels once more in two other folders: the same bytes?
+	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
 wheelhouse: ## not there yet: the wheels with those of all dependencies
 	@echo "mcp-ilert: make wheelhouse: not there yet; for this machine: $(BIN)/python -m pip wheel --require-hashes -r lock/run.txt -w wheels/dist (wheels/README.md)" >&2; exit 2
