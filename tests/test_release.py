@@ -8,7 +8,7 @@ from ruamel.yaml import YAML
 
 from charts import ROOT
 
-sys.path += [str(ROOT / "deploy"), str(ROOT / "deploy/helm")]
+sys.path += [str(ROOT / "deploy/release"), str(ROOT / "deploy/helm")]
 import release
 import sbom
 

@@ -1,4 +1,4 @@
-"""Whether a tag may become a release: python deploy/release.py v1.2.3 [--notes FILE].
+"""Whether a tag may become a release: python deploy/release/release.py v1.2.3 [--notes FILE].
 
 The version stands in pyproject.toml alone; what else shows it is made from that. 0: all agree, and the changelog's
 section of the version goes to FILE; 1 with a line for each thing that does not.
@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SEMANTIC = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)((a|b|rc)\d+)?")
 """Semantic versions as Python packages write them: 1.2.3, and 1.2.3rc1 before it."""
 

@@ -1,6 +1,6 @@
 """The bill of materials of what we hand over, in CycloneDX: what pip knows, and the C libraries that it cannot see.
 
-    python deploy/sbom.py FROM_CYCLONEDX_PY.json TO.json --python PYTHON
+    python deploy/release/sbom.py FROM_CYCLONEDX_PY.json TO.json --python PYTHON
 
 PYTHON is of an environment that holds the locked dependencies and nothing else (make sbom makes it). The same inputs
 give the same bytes.
