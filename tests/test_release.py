@@ -9,10 +9,9 @@ from ruamel.yaml import YAML
 from charts import ROOT
 
 sys.path += [str(ROOT / "deploy/release"), str(ROOT / "deploy/helm")]
+import derive
 import release
 import sbom
-
-import derive
 
 CHART = "name: mcp-ilert\nversion: 1.2.3\nappVersion: 1.2.3\n"
 CHANGELOG = """# Changelog
