@@ -119,7 +119,7 @@ async def body(kind: type[T]) -> T:
     """The request in the body. A content type that no web form can send keeps foreign pages out."""
     if current.mimetype != "application/json":
         raise RequestError(415, "Content-Type: expected application/json", {"Accept": "application/json"})
-    text = await cast("BridgeRequest", current).body.read()
+    sent = await cast("BridgeRequest", current).body.read()
     try:
         return msgspec.json.decode(sent, type=kind)
     except msgspec.ValidationError as error:
