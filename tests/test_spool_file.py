@@ -81,6 +81,7 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
 
 
 NEWER_THAN_1 = (
+    "DROP TABLE message",
     "DROP TABLE ahead",
     "DROP TABLE lane_key",
     "DROP TABLE lane_young",

@@ -15,6 +15,7 @@ from mcp_ilert.dispatch.rules import Chance, DispatchSettings, Metrics, rules
 from mcp_ilert.dispatch.scheduler import Scheduler
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
+from mcp_ilert.dispatch.standing import Standing, standing
 from mcp_ilert.dispatch.track import Post, Track
 from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.spool.port import Pause, Spool
@@ -119,6 +120,17 @@ class Dispatcher:
             track.fresh = True
             track.show(self._desk.metrics)
         self._desk.bell.ring()
+
+    def standings(self) -> list[Standing]:
+        """How each target stands now; one whose record is still being read is left out."""
+        rules, now, wall_ms = self._desk.rules, trio.current_time(), self._desk.now_ms()
+        tracks = (track for track in self._desk.tracks.values() if track.pace is not None)
+        return [standing(t.name, t.view(rules, now), rules, now, wall_ms) for t in tracks]
+
+    @property
+    def in_flight(self) -> int:
+        """Operations on their way to iLert."""
+        return self._desk.places.taken
 
     def notes(self) -> list[str]:
         """What an operator should know of the targets, a line each; nothing while all is well."""

@@ -22,6 +22,7 @@ from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service.doors import Doors
 from mcp_ilert.service.heartbeat import Heartbeat, ailments
+from mcp_ilert.service.manager import Manager
 from mcp_ilert.service.parts import Attempted, Waker, oldest_at, rules_of, targets_of
 from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
@@ -42,15 +43,17 @@ async def open_service(
     now_ms: NowMs = wall_ms,
     draw: Callable[[], float] = chance.random,
     attempted: Attempted | None = None,
+    manager: Manager | None = None,
 ) -> AsyncIterator[Service]:
     """Run the bridge while the context is open; leaving it ends the bridge gently.
 
     `load` reads the configuration again, for reloads. `draw` gives numbers in [0, 1). `attempted` is told of each
-    attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
-    the body and is raised from here.
+    attempt, `manager` of the bridge's life. Raises StartError, SpoolError or ConfigError where the bridge cannot
+    start; what fails later cancels the body and is raised from here.
     """
     check_proxies(settings.ilert.api_url, settings.ilert.heartbeat_url.reveal())
     path = config.spool_path(settings, environ)
+    manager = manager or Manager()
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
     observe = partial(_observe, metrics)
     opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe=observe)
@@ -70,12 +73,15 @@ async def open_service(
             await nursery.start(doors.serve, settings.delivery.shutdown_grace_seconds)
             await nursery.start(serve_control, path, service.handle)
             if load is not None:
-                nursery.start_soon(service.reloads, load, doors.take)
+                nursery.start_soon(service.reloads, load, doors.take, manager)
                 nursery.start_soon(watch, lambda: config.watched_files(service.settings), service.ask_reload)
             nursery.start_soon(service.on_call.run)
             nursery.start_soon(heartbeat_of(service).run)
+            nursery.start_soon(manager.watch, service.alive)
             _tell(service)
+            manager.ready(service.status)
             yield service
+            manager.stopping()
             await _end(service, dispatcher, doors)
             nursery.cancel_scope.cancel()
     log.info("stopped", pending=service.counts().pending)
@@ -95,6 +101,7 @@ def heartbeat_of(service: Service) -> Heartbeat:
         lambda: service.settings.ilert.heartbeat_url,
         partial(ailments, service),
         lambda: service.settings.ilert.timeout_seconds,
+        service.metrics.beaten,
     )
 
 

@@ -19,6 +19,7 @@ from mcp_ilert.spool.folder import CHUNK, Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State
+from mcp_ilert.spool.messages import Messages
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
 from mcp_ilert.spool.rank import Pick
@@ -59,6 +60,7 @@ class Engine:
         """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self.messages = Messages(shelf)
         self.flying: frozenset[int] = frozenset()
         """Lanes leased since the start and not settled, as committed: somebody has them."""
         self._folder = Folder(self)
@@ -340,6 +342,7 @@ class Engine:
                 if lane.remote in (Remote.OPEN, Remote.UNKNOWN):
                     self.note(row, Forgotten(lane.settled_ms), now_ms)
                 self.store(row, target.id, lane, now_ms)
+        self.messages.prune(now_ms)
         self.history.prune(self.rules, now_ms)
 
     def _over(self, target: int, now_ms: int) -> list[int]:

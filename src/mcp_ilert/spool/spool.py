@@ -11,7 +11,7 @@ import trio
 from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Counts, Entry, Settlement
+from mcp_ilert.events import Counts, Entry, Message, Settlement
 from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lock import own
@@ -100,14 +100,14 @@ class WrittenSpool:
             raise UnavailableError("the bridge is shutting down")
         self._runner.submit(job)
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:
         size = sum(len(e.payload) for entries in puts for e in entries)
 
         def over(job: Job) -> None:
             self._queued_bytes -= size
             done(job.answers)
 
-        job = Job(over, puts=puts)
+        job = Job(over, puts=puts, message=message)
         self._queued_bytes += size
         try:
             if self._queued_bytes > MAX_QUEUED_BYTES:
@@ -117,9 +117,9 @@ class WrittenSpool:
             job.refuse(error)
             over(job)
 
-    async def put(self, entries: Sequence[Entry]) -> None:
+    async def put(self, entries: Sequence[Entry], message: Message | None = None) -> None:
         """`offer` for one request, awaited."""
-        await put(self, entries)
+        await put(self, entries, message)
 
     async def _do(self, work: Callable[[Engine], T]) -> T:
         def submit(over: Callable[[Job], None]) -> None:

@@ -9,14 +9,14 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import structlog
 import trio
 
 from mcp_ilert.clock import NowMs
-from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
-from mcp_ilert.events import DROP, Counts, Entry, Kind, Severity
+from mcp_ilert.errors import McpIlertError, RepeatedError, SpoolError, StartError, UnavailableError
+from mcp_ilert.events import DROP, Counts, Entry, Kind, Message, Severity
 from mcp_ilert.spool.aside import fold_around
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
@@ -52,17 +52,20 @@ class Job:
     `over` is called in the Trio thread once there is a result, or an error, or an answer to each request.
     """
 
-    __slots__ = ("answers", "error", "over", "puts", "result", "work")
+    __slots__ = ("answers", "error", "message", "over", "puts", "result", "work")
 
     def __init__(
         self,
         over: Callable[["Job"], None],
         *,
         puts: Sequence[Sequence[Entry]] = (),
+        message: Message | None = None,
         work: Callable[[Engine], object] | None = None,
     ) -> None:
         self.over = over
         self.puts = puts
+        self.message = message
+        """What its only request is, where it says so."""
         self.work = work
         self.result: object = None
         self.error: Exception | None = None
@@ -189,6 +192,7 @@ class Writer:
         scarce = self._scarce()
         self._store.engine.history.muted = scarce
         try:
+            self._recognise(jobs)
             self._admit(jobs, scarce=scarce)
             self._transact(jobs)
         except FullError:
@@ -261,20 +265,26 @@ class Writer:
 
     def _transact(self, jobs: list[Job]) -> None:
         now_ms = self._now_ms()
-        entries = [e for job in jobs for taken in job.taken() for e in taken]
+        entries = _entries(jobs)
         batch = Batch(entries)
         works = [job for job in jobs if job.work is not None]
+        named = [(job, job.message) for job in jobs if job.message is not None and job.answers[0] is None]
         engine = self._store.engine
         direct = batch.events <= DIRECT_FOLD and not engine.tail
-        if batch.events and not (works or direct or batch.critical or engine.digests.busy):
+        if batch.events and not (works or named or direct or batch.critical or engine.digests.busy):
             self._store.append(batch)
             self.stalled = False
             return
         results: list[tuple[Job, object]] = []
+        twins: dict[Job, RepeatedError] = {}
 
         def work(engine: Engine) -> None:
-            if batch.events:
-                engine.accept(entries, now_ms, fold=direct)
+            for job, message in named:  # two of one transaction may be the same
+                if repeated := engine.messages.take(message, now_ms):
+                    twins[job] = repeated
+            fresh = entries if not twins else _entries(job for job in jobs if job not in twins)
+            if fresh:
+                engine.accept(fresh, now_ms, fold=direct)
             elif not works or engine.tail.events <= QUICK_FOLD:
                 engine.fold(now_ms)
             results.extend((job, job.work(engine)) for job in works if job.work is not None)
@@ -283,6 +293,8 @@ class Writer:
 
         self._store.transact(work)
         self.stalled = False
+        for job, repeated in twins.items():
+            job.answers = [repeated]
         for job, result in results:
             job.result = result
 
@@ -297,6 +309,12 @@ class Writer:
         least = self._store.engine.rules.min_free_bytes
         return bool(least) and self._store.free_bytes() < least
 
+    def _recognise(self, jobs: Iterable[Job]) -> None:
+        """Refuse what was taken before, whether there is room or not."""
+        for job in jobs:
+            if job.message is not None:
+                job.answers = [self._store.engine.messages.known(job.message)]
+
     # Admission ------------------------------------------------------------------------------------------------
 
     def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
@@ -306,7 +324,7 @@ class Writer:
             why = "the spool's file is not where it was"
         if why:
             for job in jobs:
-                job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
+                job.answers = [a or UnavailableError(why, retry_after_seconds=30) for a in job.answers]
         elif self._nearly_full(jobs):
             self._admit_slowly(jobs)
 
@@ -325,6 +343,8 @@ class Writer:
         there = engine.kept({e.key.lower() for job in jobs for entries in job.puts for e in entries})
         for job in jobs:
             for i, entries in enumerate(job.puts):
+                if job.answers[i] is not None:
+                    continue
                 adding = _adding(entries, there)
                 critical = all(severity is Severity.CRITICAL for severity in adding.values())
                 if adding and lanes + len(adding) > limit + (limit // 10 if critical else 0):
@@ -343,6 +363,10 @@ def _adding(entries: Sequence[Entry], there: set[str]) -> dict[str, Severity]:
         if key not in there and not (entry.target == DROP and entry.kind is Kind.ALERT):
             adding[key] = min(entry.severity, adding.get(key, entry.severity))
     return adding
+
+
+def _entries(jobs: Iterable[Job]) -> list[Entry]:
+    return [e for job in jobs for taken in job.taken() for e in taken]
 
 
 class InlineRunner:
