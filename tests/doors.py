@@ -77,7 +77,6 @@ class Bridge:
             guard=self.guard,
             metrics=self.metrics,
             readiness=lambda: (self.reasons, self.notes),
-            counts=self.spool.counts,
             version="1.2.3",
             read_timeout_seconds=read_timeout,
             webhooks=self.webhooks,

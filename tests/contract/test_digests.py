@@ -346,6 +346,18 @@ async def test_a_member_of_which_nothing_is_heard_is_forgotten_in_silence(world:
     assert (await world.send(after=0)).kind is Kind.RESOLVE
 
 
+async def test_the_dead_letter_of_a_member_outlives_what_is_forgotten(world: World) -> None:
+    await world.alerts("a")
+    await world.send(DeadByRejection(400, "no"), after=0)
+    await world.alerts("a")
+    await world.gather()
+    world.clock.forward(31 * 86_400)
+    await world.spool.records()
+    assert (world.spool.counts().dead, world.spool.counts().members) == (1, 0)
+    assert (await world.spool.change(Replay(None), world.clock())).events == 1
+    assert (await world.send(after=0)).key == "a"
+
+
 async def test_the_agenda_tells_how_many_lanes_wait(world: World) -> None:
     await world.alerts("a", "b", "c")
     await world.alerts("fire", severity=Severity.HIGH)

@@ -19,6 +19,7 @@ from mcp_ilert.spool.history import (
     Replayed,
     Resolved,
     Returned,
+    SetAside,
     Stop,
     Taken,
     Undigested,
@@ -207,6 +208,8 @@ def _sentence(what: What, target: str) -> str:
             return f"left its digest at {target} with {events(n)}, and goes alone"
         case Resolved(digest=digest):
             return f"resolved while the digest {digest} stood for it at {target}; nothing was sent alone"
+        case SetAside(why=why):
+            return f"1 event for {target} was set aside as a dead letter: {why}; queue replay sends it"
         case Attempt():
             return _ended(what)
 

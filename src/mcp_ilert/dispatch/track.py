@@ -54,6 +54,8 @@ class Track:
         self.agenda = Agenda()
         self.pace: Pace | None = None
         """None until the spool's record of the target has been read."""
+        self.inherits: dict[str, bytes] = {}
+        """Records of names under which its key was known before, as they are to be kept: without the key."""
         self.fresh = True
         self.paused = False
         self.probing = False
@@ -95,7 +97,8 @@ class Track:
         Of what each was loaded with, the least tokens hold, the newest lesson, and the park if there is one.
         """
         tempo = others[0].tempo
-        tempo.lower(self.tempo.saved(now), now)
+        for other in {self.tempo, *(track.tempo for track in others)} - {tempo}:
+            tempo.lower(other.saved(now), now)
         self.pace = tempo
         tracks = (self, *others)
         learnt = max((t.state.learnt for t in tracks), key=lambda known: known.since)
@@ -150,9 +153,17 @@ class Track:
             raise RuntimeError(f"target {self.name} is used before it is loaded")
         return self.pace
 
-    def blob(self, address: Pace, now: float, wall_ms: int) -> bytes:
+    def blob(self, address: Pace, now: float, wall_ms: int, salt: bytes) -> bytes:
         """What the spool shall keep of the target."""
-        return state.encode(self.state, self.tempo.saved(now), address.saved(now), now, wall_ms)
+        return state.encode(
+            self.state,
+            self.tempo.saved(now),
+            address.saved(now),
+            now,
+            wall_ms,
+            key=self.post.target.sealed(salt),
+            salt=salt,
+        )
 
     def show(self, metrics: Metrics) -> None:
         """Tell the gauges."""

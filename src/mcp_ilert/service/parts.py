@@ -125,6 +125,9 @@ class Watched:
     def credential(self) -> str:
         return self._target.credential
 
+    def sealed(self, salt: bytes) -> bytes:
+        return self._target.sealed(salt)
+
     @property
     def requests(self) -> int:
         return self._target.requests

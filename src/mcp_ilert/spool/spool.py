@@ -33,7 +33,7 @@ from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
 
 T = TypeVar("T")
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
-CommitObserver = Callable[[float], None]
+Observer = Callable[[News], None]
 
 
 class Runner(Protocol):
@@ -47,7 +47,7 @@ class Runner(Protocol):
 class WrittenSpool:
     """A `Spool` (port.py) whose every change is a job for one writer."""
 
-    def __init__(self, store: Store, path: Path | None, wake: Wake, observe: CommitObserver | None) -> None:
+    def __init__(self, store: Store, path: Path | None, wake: Wake, observe: Observer | None) -> None:
         self._store = store
         self._path = path
         self._wake = wake
@@ -73,8 +73,8 @@ class WrittenSpool:
             self._refuse_queued()
         for job in news.jobs:
             job.over(job)
-        if news.jobs and self._observe is not None:
-            self._observe(news.commit_seconds)
+        if self._observe is not None:
+            self._observe(news)
         if news.touched:
             self._wake(news.touched)
 
@@ -179,7 +179,7 @@ async def open_spool(
     now_ms: NowMs,
     *,
     inline: bool = False,
-    observe_commit: CommitObserver | None = None,
+    observe: Observer | None = None,
 ) -> AsyncIterator[WrittenSpool]:
     """Own the spool at `path` and run it; a start folds what the inbox holds, and nothing else.
 
@@ -189,7 +189,7 @@ async def open_spool(
     with own(path):
         store = open_store(path, rules, now_ms)
         try:
-            async with _running(store, path, wake, now_ms, inline=inline, observe=observe_commit) as spool:
+            async with _running(store, path, wake, now_ms, inline=inline, observe=observe) as spool:
                 yield spool
         finally:
             store.close()
@@ -210,7 +210,7 @@ async def _running(
     now_ms: NowMs,
     *,
     inline: bool,
-    observe: CommitObserver | None,
+    observe: Observer | None,
 ) -> AsyncIterator[WrittenSpool]:
     spool = WrittenSpool(store, path, wake, observe)
     writer = Writer(store, now_ms)

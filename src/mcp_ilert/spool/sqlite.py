@@ -312,6 +312,13 @@ class SqliteShelf:
             return lane_id, oldest
         return None
 
+    def behind(
+        self, state: State, target: int, severity: Severity, after: tuple[int, int], limit: int, *, sent: bool
+    ) -> Sequence[tuple[int, int]]:
+        """Id and age of what ranks behind `after` (age and id), the oldest first; for a reader alone."""
+        given = (state, target, severity, sent, *after, limit)
+        return list(self.connection.execute(self._sql["waiting"], given))
+
     def alive(self, state: State, target: int) -> bool:
         return self._one("any_alive", state, target) is not None
 

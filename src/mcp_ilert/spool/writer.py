@@ -16,7 +16,8 @@ import trio
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, RepeatedError, SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Counts, Entry, Message, Severity
+from mcp_ilert.events import DROP, Counts, Entry, Kind, Message, Severity
+from mcp_ilert.spool.aside import fold_around
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.tail import Batch
@@ -83,7 +84,7 @@ class Job:
 class News:
     """What a finished batch tells the Trio side."""
 
-    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "touched")
+    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "set_aside", "touched")
 
     def __init__(
         self, jobs: list[Job], counts: Counts, touched: frozenset[str], commit_seconds: float
@@ -93,6 +94,8 @@ class News:
         self.touched = touched
         self.commit_seconds = commit_seconds
         self.fatal: StartError | None = None
+        self.set_aside = 0
+        """Events that could not be folded and became dead letters."""
 
 
 class Writer:
@@ -106,6 +109,8 @@ class Writer:
         self._counts = store.engine.counts()
         self.stalled = False
         """The last transaction failed: what is to be folded waits a while."""
+        self._set_aside = 0
+        """Events that could not be folded and became dead letters, not told yet."""
 
     @property
     def busy(self) -> bool:
@@ -131,11 +136,11 @@ class Writer:
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
-        Where too much waits, folding goes before accepting, whose jobs are held for the next call; where much does,
-        they take turns. Leases and settlements wait for neither.
+        Where too much waits, or it must be known how many lanes there are, folding goes before accepting, whose jobs
+        are held for the next call; where much waits, they take turns. Leases and settlements wait for neither.
         """
         jobs, self._held = [*self._held, *jobs], []
-        if jobs and self._lags(1):
+        if jobs and (self._lags(1) or (self._store.engine.tail and self._nearly_full(jobs))):
             works = [job for job in jobs if job.work is not None]
             self._held = [job for job in jobs if job.work is None]
             if works:
@@ -166,7 +171,9 @@ class Writer:
             self._run(jobs)
             engine = self._store.engine
             self._counts = engine.counts()
-            return News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news = News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news.set_aside, self._set_aside = self._set_aside, 0
+            return news  # noqa: TRY300 - as the last thing that may fail
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
             return self.fail(error, jobs)
 
@@ -194,12 +201,32 @@ class Writer:
             self._store.reopen()
             self._refuse(jobs, f"the spool's disk failed ({error})")
         except Exception as error:
-            if not jobs:  # nobody is to blame but ourselves, and the next time it will be the same
+            mended = self._mended(error)
+            if (
+                not jobs and not mended
+            ):  # nobody is to blame but ourselves, and the next time it will be the same
                 raise
-            if not isinstance(error, McpIlertError):
+            if jobs and not isinstance(error, McpIlertError):
                 log.exception("a transaction of the spool failed; each of its jobs is tried by itself")
             for job in jobs:  # one's error must not be its neighbours'
                 self._alone(job)
+
+    def _mended(self, error: Exception) -> bool:
+        """Have what cannot be folded set aside, if that may be it; whether it makes sense to go on.
+
+        Also where the disk did not let that be done: it is tried again.
+        """
+        waited = self._store.engine.tail.events
+        if isinstance(error, McpIlertError | MemoryError) or not waited:
+            return False
+        try:
+            self._set_aside += fold_around(self._store, self._now_ms())
+        except FullError:
+            self.stalled = True
+        except FailedError:
+            self._store.reopen()
+            self.stalled = True
+        return self.stalled or self._store.engine.tail.events < waited
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
@@ -292,35 +319,48 @@ class Writer:
 
     def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
         """Refuse the requests for which there is no room; all or nothing of each."""
-        arriving = sum(len(entries) for job in jobs for entries in job.puts)
-        if not arriving:
-            return
-        rules, counts = self._store.engine.rules, self._store.engine.counts()
         if scarce:
             why = "the disk has less free room than spool.min_free_bytes"
             for job in jobs:
                 job.answers = [a or UnavailableError(why, retry_after_seconds=30) for a in job.answers]
-        elif counts.lanes + counts.members + counts.inbox + arriving > rules.max_pending:
-            while self._store.engine.tail:
-                self._transact([])
-            self._admit_slowly(jobs, rules.max_pending)
+        elif self._nearly_full(jobs):
+            self._admit_slowly(jobs)
 
-    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
-        """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
+    def _nearly_full(self, jobs: list[Job]) -> bool:
+        """Whether there may be too many lanes with all that these jobs bring."""
+        arriving = sum(len(entries) for job in jobs for entries in job.puts)
+        counts = self._store.engine.counts()
+        most = counts.lanes + counts.members + counts.inbox + arriving
+        return arriving > 0 and most > self._store.engine.rules.max_pending
+
+    def _admit_slowly(self, jobs: list[Job]) -> None:
+        """Near the limit, what adds no lane is taken, and critical may go a tenth further; the inbox is folded."""
         engine = self._store.engine
-        lanes = engine.counts().lanes + engine.counts().members
+        limit, counts = engine.rules.max_pending, engine.counts()
+        lanes = counts.lanes + counts.members
+        there = engine.kept({e.key.lower() for job in jobs for entries in job.puts for e in entries})
         for job in jobs:
             for i, entries in enumerate(job.puts):
-                adding = engine.adds_lanes(entries)
-                critical = all(e.severity is Severity.CRITICAL for e in adding)
-                limit = max_pending + max_pending // 10 if critical else max_pending
                 if job.answers[i] is not None:
                     continue
-                if adding and lanes + len(adding) > limit:
+                adding = _adding(entries, there)
+                critical = all(severity is Severity.CRITICAL for severity in adding.values())
+                if adding and lanes + len(adding) > limit + (limit // 10 if critical else 0):
                     full = "the spool is full (spool.max_pending)"
                     job.answers[i] = UnavailableError(full, retry_after_seconds=30)
                 else:
                     lanes += len(adding)
+                    there |= adding.keys()
+
+
+def _adding(entries: Sequence[Entry], there: set[str]) -> dict[str, Severity]:
+    """The keys that would make something wait where nothing is kept, and the highest severity of each."""
+    adding: dict[str, Severity] = {}
+    for entry in entries:
+        key = entry.key.lower()
+        if key not in there and not (entry.target == DROP and entry.kind is Kind.ALERT):
+            adding[key] = min(entry.severity, adding.get(key, entry.severity))
+    return adding
 
 
 def _entries(jobs: Iterable[Job]) -> list[Entry]:
