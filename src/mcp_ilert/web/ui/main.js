@@ -24,7 +24,7 @@ let view = null;
 const context = {
   now: () => (seen === null ? Date.now() : seen.at_ms + (performance.now() - seenAt)),
   targets: () => seen.targets.map((target) => target.name),
-  dead: () => seen.counts.dead,
+  counts: () => seen.counts,
   frozen: () => seen.read_only !== null,
   changed: () => {
     look.soon();
