@@ -8,6 +8,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
 AUDITED ?= lock/run.txt
+# The environment that wheels/build.sh makes.
+WHEEL_TOOLS = build/wheels/$(shell "$(PYTHON)" -c 'import sys; print(sys.implementation.cache_tag)')/bin/python
 # The one place of the version, and the time that is written into what is built: that of the last commit.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
@@ -24,8 +26,8 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheelhouse images \
-  chart chart-test manifests sbom
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse \
+  debs debs-test systemd-test image-context images images-test chart chart-test manifests sbom
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -101,7 +103,7 @@ sbom: build/sbom/.stamp lock/run.txt ## the bill of materials (CycloneDX) in dis
 	@$(PIP) --python build/sbom/run/bin/python uninstall --yes cython setuptools wheel
 	@SOURCE_DATE_EPOCH=$(EPOCH) build/sbom/bin/cyclonedx-py environment build/sbom/run --pyproject pyproject.toml \
 	  --output-reproducible --short-PURLs -o build/sbom/pip.json
-	@$(BIN)/python deploy/sbom.py build/sbom/pip.json dist/mcp-ilert-$(VERSION).cdx.json --python build/sbom/run/bin/python
+	@$(BIN)/python deploy/release/sbom.py build/sbom/pip.json dist/mcp-ilert-$(VERSION).cdx.json --python build/sbom/run/bin/python
 	@build/sbom/bin/python -c 'import sys; from cyclonedx.schema import SchemaVersion; from cyclonedx.validation.json import \
 	  JsonStrictValidator as V; sys.exit(V(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))' dist/mcp-ilert-$(VERSION).cdx.json
 	@echo dist/mcp-ilert-$(VERSION).cdx.json
@@ -170,8 +172,36 @@ wheels: ## wheels for amd64 and arm64 in wheels/dist (WHEEL_PYTHONS="python3.11 
 wheels-verify: ## the wheels once more in two other folders: the same bytes?
 	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
-wheelhouse: ## not there yet: the wheels with those of all dependencies
-	@echo "mcp-ilert: make wheelhouse: not there yet; for this machine: $(BIN)/python -m pip wheel --require-hashes -r lock/run.txt -w wheels/dist (wheels/README.md)" >&2; exit 2
+wheelhouse: ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse (run make wheels first)
+	@[ -e wheels/dist/SHA256SUMS ] || $(MAKE) --no-print-directory wheels
+	@$(WHEEL_TOOLS) wheels/wheelhouse.py
 
-images: ## not there yet: the multi-arch image as an OCI layout in dist
-	@echo "mcp-ilert: make images: not there yet; with a container engine: docker build -f Dockerfile.multiarch -t mcp-ilert ." >&2; exit 2
+# As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
+wheels-test: ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
+	@[ -e wheels/dist/wheelhouse/requirements.txt ] || $(MAKE) --no-print-directory wheelhouse
+	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
+
+# Wheels of older source than this are made again.
+wheels/dist/SHA256SUMS: pyproject.toml setup.py lock/run.txt $(shell find src/mcp_ilert -type f ! -name '*.so' ! -path '*/__pycache__/*')
+	@$(MAKE) --no-print-directory wheels
+
+# On Debian, needing dpkg-deb alone; what tries them is root, and for arm64 has qemu-user-static and Linux 6.7.
+debs: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## packages for Debian and Ubuntu, amd64 and arm64, in dist
+	@for a in amd64 arm64; do VENV=$(VENV) sh deploy/deb/build.sh $$a || exit 1; done
+
+debs-test: ## the packages installed, run, upgraded, removed, purged in roots of their own (ON="bookworm-amd64 trixie-arm64")
+	@for on in $(or $(ON),bookworm-amd64 bookworm-arm64 trixie-amd64); do \
+	  sh deploy/deb/try.sh dist/mcp-ilert_*_$${on#*-}.deb $${on%-*} || exit 1; done
+
+systemd-test: ## the package for amd64 under a systemd that is booted for it (ON="bookworm trixie")
+	@for on in $(or $(ON),bookworm); do sh deploy/systemd/try.sh dist/mcp-ilert_*_amd64.deb $$on || exit 1; done
+
+image-context: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## what Dockerfile.multiarch copies, for a container engine, in build/image/context
+	@VENV=$(VENV) sh deploy/image/context.sh
+
+# As root, on Debian: mmdebstrap, buildah; images-test: skopeo, umoci, runc, and for arm64 qemu-user-static and Linux 6.7.
+images: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## the image for amd64 and arm64 as an OCI archive in dist
+	@VENV=$(VENV) sh deploy/image/build.sh
+
+images-test: $(VENV)/.built.stamp ## both started by runc under their restrictions, an event delivered, ended by SIGTERM
+	@for a in amd64 arm64; do VENV=$(VENV) sh deploy/image/try.sh $$a || exit 1; done

@@ -1,6 +1,6 @@
 """Posts an event to a bridge that is starting, and waits until the sandbox iLert beside it has the alert.
 
-python deploy/exercise.py KEY [BRIDGE] [INTROSPECTION]   Needs no package. Prints how long each took; exit code 1: it did not.
+python deploy/exercise.py KEY [BRIDGE] [INTROSPECTION]   Needs no package, and prints how long each took; 1: it did not.
 """
 
 import json

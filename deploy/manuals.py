@@ -24,13 +24,19 @@ EXITS = (
     ("2", "wrong usage or configuration"),
 )
 SIGNALS = (
-    ("SIGTERM, SIGINT", "accept no more, finish what is being read, let deliveries in flight end; what waits stays"),
+    (
+        "SIGTERM, SIGINT",
+        "accept no more, finish what is being read, let deliveries in flight end; what waits stays",
+    ),
     ("SIGHUP", "read the configuration, secrets and certificates again; an invalid file changes nothing"),
 )
 ENVIRONMENT = (
     ("MCP_ILERT__SECTION__KEY", "overrides a key of the configuration; its value is read as YAML"),
     ("STATE_DIRECTORY", "where the spool is unless spool.path says"),
-    ("CREDENTIALS_DIRECTORY", "set by systemd; in the configuration ${CREDENTIALS_DIRECTORY}/NAME is a credential"),
+    (
+        "CREDENTIALS_DIRECTORY",
+        "set by systemd; in the configuration ${CREDENTIALS_DIRECTORY}/NAME is a credential",
+    ),
     ("NOTIFY_SOCKET, WATCHDOG_USEC", "set by systemd; see sd_notify(3)"),
     ("MCP_ILERT_URL, MCP_ILERT_TOKEN", "the bridge and the token of mcp-ilert send"),
 )
@@ -57,7 +63,14 @@ def program_page() -> str:
     lines = [
         f'.TH MCP\\-ILERT 1 "" "mcp\\-ilert {roff(__version__)}"',
         *section("NAME", roff(f"{PROGRAM} - the durable bridge from MCP events to iLert")),
-        *section("SYNOPSIS", f".B {roff(PROGRAM)}", "COMMAND [OPTIONS]", ".br", f".B {roff(f'{PROGRAM} --config')}", "PATH"),
+        *section(
+            "SYNOPSIS",
+            f".B {roff(PROGRAM)}",
+            "COMMAND [OPTIONS]",
+            ".br",
+            f".B {roff(f'{PROGRAM} --config')}",
+            "PATH",
+        ),
         *section("DESCRIPTION", *paragraphs(DESCRIPTION)),
         *section("COMMANDS"),
     ]
@@ -139,11 +152,17 @@ routes:
 """
 
 
-def keys(schema: dict[str, Any], structs: dict[str, Any], prefix: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def keys(
+    schema: dict[str, Any], structs: dict[str, Any], prefix: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each key below, with its schema."""
     for name, about in schema.get("properties", {}).items():
         path = prefix + name
-        for below, kind in (("", about), ("[]", about.get("items", {})), (".NAME", about.get("additionalProperties", {}))):
+        for below, kind in (
+            ("", about),
+            ("[]", about.get("items", {})),
+            (".NAME", about.get("additionalProperties", {})),
+        ):
             inner = struct_of(kind, structs)
             if inner is None:
                 continue
@@ -167,7 +186,11 @@ def section(title: str, *lines: str) -> list[str]:
 
 
 def terms(pairs: Any) -> list[str]:
-    return [line for term, text in pairs for line in (".TP", f".B {roff(term)}", roff(" ".join(text.split())) or "\\&")]
+    return [
+        line
+        for term, text in pairs
+        for line in (".TP", f".B {roff(term)}", roff(" ".join(text.split())) or "\\&")
+    ]
 
 
 def paragraphs(text: str) -> list[str]:
@@ -182,6 +205,7 @@ def paragraphs(text: str) -> list[str]:
 
 def roff(text: str) -> str:
     text = text.replace("\\", "\\e").replace("-", "\\-").replace('"', "\\(dq")
+    text = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in text)
     return f"\\&{text}" if text.startswith((".", "'")) else text
 
 

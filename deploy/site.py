@@ -63,7 +63,8 @@ def unpack(folder: Path, machine: str, python: str, wheels: Path) -> None:
 def keep_needed(folder: Path) -> None:
     """Remove what the lock has beside: what builds, and what other systems need."""
     found = {canonicalize_name(d.metadata["Name"]): d for d in distributions(path=[str(folder)])}
-    needed, waiting = {PROGRAM}, [PROGRAM]
+    own = canonicalize_name(PROGRAM)
+    needed, waiting = {own}, [own]
     while waiting:
         for text in found[waiting.pop()].requires or ():
             requirement = Requirement(text)

@@ -9,7 +9,7 @@ rm -rf build/verify
 mkdir -p build/verify
 for place in one another-place/of-the-same; do
   git clone --quiet --no-hardlinks "$root" "build/verify/$place"
-  sh "build/verify/$place/wheels/build.sh" "build/verify/$place/out" >/dev/null
+  sh "build/verify/$place/wheels/build.sh" "$root/build/verify/$place/out" >/dev/null
   sha256sum "build/verify/$place/out/SHA256SUMS"
 done
 cmp build/verify/one/out/SHA256SUMS build/verify/another-place/of-the-same/out/SHA256SUMS

@@ -17,7 +17,8 @@ def main(site: Path) -> None:
     own = "mcp-ilert"
     others = sorted((d for d in distributions(path=[str(site)]) if d.metadata["Name"] != own), key=name)
     lines = ["MCP iLert", "", LICENSE.read_text().strip(), ""]
-    lines += [f"In /usr/lib/mcp-ilert/{site.name} are these Python packages, with their licences' texts in NAME-VERSION.dist-info:", ""]
+    where = f"In /usr/lib/mcp-ilert/{site.name} are these Python packages"
+    lines += [f"{where}, with their licences' texts in NAME-VERSION.dist-info:", ""]
     lines += [f"{name(d)} {d.version}: {licence(d)}" for d in others]
     print("\n".join([*lines, "", WITHIN]))
 
@@ -28,10 +29,10 @@ def name(distribution: Distribution) -> str:
 
 def licence(distribution: Distribution) -> str:
     """By SPDX where the package says, else in its own words."""
-    found = distribution.metadata
-    classified = [c.split(" :: ")[-1] for c in found.get_all("Classifier", []) if c.startswith("License ::")]
-    told = found.get("License-Expression") or "; ".join(classified) or (found.get("License") or "").split("\n")[0]
-    return told or "see its dist-info"
+    told = distribution.metadata.json
+    classes = [c.split(" :: ")[-1] for c in told.get("classifier", ()) if c.startswith("License ::")]
+    first = str(told.get("license") or "").split("\n", maxsplit=1)[0]
+    return str(told.get("license_expression") or "; ".join(classes) or first or "see its dist-info")
 
 
 if __name__ == "__main__":

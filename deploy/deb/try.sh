@@ -12,9 +12,8 @@ foreign=
 if [ -z "${INSIDE:-}" ]; then
   if [ ! -e "$empty" ]; then
     mkdir -p build/roots
-    sed "s/bookworm/$suite/g" /etc/apt/sources.list.d/debian.sources |
-      $foreign mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" \
-        --include=python3,adduser,procps,debconf,ca-certificates "$suite" "$empty" -
+    $foreign mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" \
+      --include=python3,adduser,procps,debconf,ca-certificates "$suite" "$empty"
   fi
   exec $foreign unshare --mount --net --propagation private env INSIDE=1 sh "$0" "$@"
 fi

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deploy/image/build.sh: dist/mcp-ilert-image.tar, an OCI archive with the images for amd64 and arm64. The same commit and the same
+# deploy/image/build.sh: dist/mcp-ilert-oci.tar, an OCI archive with the images for amd64 and arm64. The same commit and the same
 # Debian packages make the same bytes. Needs root, mmdebstrap and buildah, no daemon and no registry.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -29,7 +29,7 @@ for arch in amd64 arm64; do
     --build-arg BASE=localhost/base:$arch --build-arg VERSION="$version" --build-arg REVISION="$revision" --build-arg SOURCE="${SOURCE:-}" \
     --manifest localhost/mcp-ilert:"$version" -f Dockerfile.multiarch build/image/context >/dev/null
 done
-rm -f dist/mcp-ilert-image.tar
+rm -f dist/mcp-ilert-oci.tar
 build manifest push --quiet --all --format oci localhost/mcp-ilert:"$version" oci:"$PWD/build/image/layout:$version" >/dev/null
-tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --owner=0 --group=0 --format=gnu -C build/image/layout -cf dist/mcp-ilert-image.tar .
-echo dist/mcp-ilert-image.tar
+tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --numeric-owner --owner=0 --group=0 --format=gnu -C build/image/layout -cf dist/mcp-ilert-oci.tar .
+echo dist/mcp-ilert-oci.tar

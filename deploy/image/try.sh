@@ -24,7 +24,7 @@ must() { "$@" || { echo "deploy/image/try.sh: not so: $*" >&2; cat "$tmp/log" >&
 now() { date +%s.%N; }
 since() { echo "$1" "$(now)" | awk '{printf "%.2f s", $2 - $1}'; }
 
-skopeo copy --quiet --override-arch "$arch" oci-archive:dist/mcp-ilert-image.tar "oci:$tmp/image:t"
+skopeo copy --quiet --override-arch "$arch" oci-archive:dist/mcp-ilert-oci.tar "oci:$tmp/image:t"
 umoci unpack --image "$tmp/image:t" "$tmp/bundle" 2>/dev/null
 root=$tmp/bundle/rootfs
 size=$(du -sm --apparent-size "$root" | cut -f1)
