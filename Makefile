@@ -103,7 +103,7 @@ sbom: build/sbom/.stamp lock/run.txt ## the bill of materials (CycloneDX) in dis
 	@$(PIP) --python build/sbom/run/bin/python uninstall --yes cython setuptools wheel
 	@SOURCE_DATE_EPOCH=$(EPOCH) build/sbom/bin/cyclonedx-py environment build/sbom/run --pyproject pyproject.toml \
 	  --output-reproducible --short-PURLs -o build/sbom/pip.json
-	@$(BIN)/python deploy/sbom.py build/sbom/pip.json dist/mcp-ilert-$(VERSION).cdx.json --python build/sbom/run/bin/python
+	@$(BIN)/python deploy/release/sbom.py build/sbom/pip.json dist/mcp-ilert-$(VERSION).cdx.json --python build/sbom/run/bin/python
 	@build/sbom/bin/python -c 'import sys; from cyclonedx.schema import SchemaVersion; from cyclonedx.validation.json import \
 	  JsonStrictValidator as V; sys.exit(V(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))' dist/mcp-ilert-$(VERSION).cdx.json
 	@echo dist/mcp-ilert-$(VERSION).cdx.json

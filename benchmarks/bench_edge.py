@@ -44,6 +44,17 @@ KEYS = 200
 SIZES = (1, 10, 100)
 STORM_BATCH = 100
 TICK = os.sysconf("SC_CLK_TCK")
+COLUMNS = (
+    "phase",
+    "events/s",
+    "RSS, MiB",
+    "PSS, MiB",
+    "CPU, % of a core",
+    "bytes written an event",
+    "KiB written/s",
+    "commits/s",
+)
+"""Those of the table in docs/edge.md, into which the result goes as it is."""
 
 
 def example() -> dict[str, dict[str, Any]]:
@@ -169,9 +180,7 @@ def mib(count: float) -> str:
     return f"{count / (1 << 20):.1f}"
 
 
-def row(
-    report: rig.Report, name: str, cost: Cost, held: Mapping[str, int], syncs: Sequence[int] = ()
-) -> None:
+def row(report: rig.Report, name: str, cost: Cost, held: Mapping[str, int]) -> None:
     each = max(cost.events, 1)
     report.add(
         name,
@@ -191,7 +200,6 @@ def row(
         "cpu_percent_of_a_core": cost.cpu_percent,
         "written_bytes": cost.written_bytes,
         "commits": cost.commits,
-        "syncs_by_strace": sum(syncs) if syncs else None,
     }
 
 
@@ -222,6 +230,7 @@ def run(
                 steady(bridge, short, size)
             events = Used.of(bridge).events - before.events
             if syncs:
+                report.data[f"syncs an event, {size} a request"] = sum(syncs) / events
                 report.notes.append(
                     f"By strace, {size} a request: {sum(syncs) / events:.2f} syncs an event (checkpoints included)."
                 )
@@ -252,16 +261,7 @@ def main() -> None:
     report = rig.Report(
         name,
         "At the edge: examples/edge.yaml",
-        (
-            "phase",
-            "events/s",
-            "RSS, MiB",
-            "PSS, MiB",
-            "CPU, % of a core",
-            "bytes written an event",
-            "KiB written/s",
-            "commits/s",
-        ),
+        COLUMNS,
     )
     with rig.scratch() as folder, ilert() as stub, cage(options.limit_mib << 20) as bound:
         lone = bare(python)

@@ -4,7 +4,7 @@
         [--summary FILE]
 
 Both run all the time, and each load goes to them in turn, round after round; the generator is this checkout's for both.
-A round gives a ratio, and the median of the ratios is judged; a load below the threshold is measured once more, twice as
+A round gives a ratio, and the median of these is judged; a load below the threshold is measured once more, twice as
 long, and that counts: 1 if any is below it again. Processor time an event stands beside it, for it is quieter than a
 shared machine's clock. The table goes to FILE as well.
 """

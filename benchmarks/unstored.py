@@ -28,7 +28,7 @@ Done = Callable[[Sequence[UnavailableError | None]], None]
 class Nothing:
     """A spool that takes all and keeps nothing."""
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, _message: Message | None = None) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:  # noqa: ARG002 - the port has it
         done([None] * len(puts))
 
 

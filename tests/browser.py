@@ -180,6 +180,15 @@ class Page:
                 **more,
             )
 
+    async def tab_to(self, name: str) -> None:
+        """Press Tab until what is called so has the focus."""
+        for _ in range(60):
+            await self.press("Tab")
+            node = "document.activeElement"
+            if await self.do(f"{node}.getAttribute('aria-label') ?? {node}.textContent") == name:
+                return
+        raise AssertionError(f"no Tab leads to {name}")
+
     def complaints(self) -> list[str]:
         """What the page's console and its security policy complained of."""
         mine = [event for event in self._browser.events if event.get("sessionId") == self._session]

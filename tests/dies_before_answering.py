@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 
 from mcp_ilert.cli import main
 from mcp_ilert.spool.spool import WrittenSpool
@@ -17,5 +16,5 @@ def die(spool: WrittenSpool, news: News) -> None:
     tell(spool, news)
 
 
-WrittenSpool.tell = die  # type: ignore[method-assign]
-sys.exit(main())
+WrittenSpool.tell = die  # type: ignore[assignment,method-assign]
+main()

@@ -10,6 +10,7 @@ from charts import ROOT
 
 sys.path.append(str(ROOT / "benchmarks"))
 import bench_edge
+import cage
 import compare
 from compare import BASE, HEAD, Round, judge
 from mcp_ilert.config.load import settings_of
@@ -62,6 +63,52 @@ def test_the_edge_benchmark_runs_the_example_with_places_of_its_own() -> None:
     settings = settings_of({**changes, "ilert": {"webhook_key": "il1api-a"}}, {}, ROOT / "edge.yaml")
     assert settings.listen.max_connections == 200
     assert settings.history.max_bytes == 16777216
+
+
+def test_memory_is_bound_by_the_newer_cgroups_where_they_can_be_had(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "cgroup.subtree_control").write_text("cpu memory\n")
+    monkeypatch.setattr(cage, "UNIFIED", tmp_path)
+    with cage.cage(64 << 20) as bound:
+        (group,) = (path for path in tmp_path.iterdir() if path.is_dir())
+        assert (group / "memory.max").read_text() == str(64 << 20)
+        (group / "memory.peak").write_text("12345\n")
+        assert bound.peak_bytes() == 12345
+        done = subprocess.run([*bound.prefix, "echo", "in it"], capture_output=True, text=True, check=False)
+        assert done.stdout == "in it\n"
+        assert (group / "cgroup.procs").read_text().strip().isdigit()
+    assert "cgroup v2" in bound.words
+
+
+@pytest.mark.parametrize("controllers", ["cpu io", None])
+def test_without_the_newer_ones_the_older_ones_bind_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, controllers: str | None
+) -> None:
+    if controllers is not None:
+        (tmp_path / "cgroup.subtree_control").write_text(controllers)
+    (tmp_path / "memory").mkdir()
+    monkeypatch.setattr(cage, "UNIFIED", tmp_path)
+    monkeypatch.setattr(cage, "MEMORY", tmp_path / "memory")
+    with cage.cage(64 << 20) as bound:
+        (group,) = (tmp_path / "memory").iterdir()
+        assert (group / "memory.limit_in_bytes").read_text() == str(64 << 20)
+    assert "cgroup v1" in bound.words
+
+
+def test_without_any_the_address_space_is_bound_and_the_result_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(cage, "UNIFIED", tmp_path)
+    monkeypatch.setattr(cage, "MEMORY", tmp_path / "none")
+    with cage.cage(256 << 20) as bound:
+        assert bound.prefix[0] == "prlimit"
+        assert bound.peak_bytes() is None
+    assert "address space" in bound.words
+
+
+def test_the_page_on_the_edge_has_the_table_that_its_benchmark_prints() -> None:
+    assert "| " + " | ".join(bench_edge.COLUMNS) + " |\n" in (ROOT / "docs/edge.md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.stem)

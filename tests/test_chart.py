@@ -4,17 +4,22 @@ import gzip
 import io
 import json
 import re
+import signal
 import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import trio
 import trustme
 from ruamel.yaml import YAML
 
+from bridge import running
 from charts import CHART, HELM, KUBERNETES, REFUSED, ROOT, TAKEN, ask, objects, only, rendering
 from mcp_ilert.config import json_schema, load
+from mcp_ilert.service.watch import stamps
 
 sys.path.append(str(CHART.parent))
 import derive
@@ -144,6 +149,48 @@ def test_the_pod_is_killed_only_after_its_configuration_lets_it_end(tmp_path: Pa
     spec = only(PLAIN, "StatefulSet")["spec"]["template"]["spec"]
     own = settings.listen.drain_seconds + settings.delivery.shutdown_grace_seconds
     assert spec["terminationGracePeriodSeconds"] >= own + 10
+
+
+async def test_the_bridge_that_the_manifests_configure_answers_its_probes_and_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = only(PLAIN, "StatefulSet")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    for key, value in {
+        "LISTEN__ADDRESS": "127.0.0.1",
+        "LISTEN__PORT": "0",
+        "METRICS__LISTEN_ADDRESS": "127.0.0.1",
+        "METRICS__LISTEN_PORT": "0",
+        "SPOOL__PATH": str(tmp_path / "spool.db"),
+        "ILERT__API_URL": "http://127.0.0.1:9",
+        "LISTEN__DRAIN_SECONDS": "0",  # five seconds of waiting show nothing
+    }.items():
+        monkeypatch.setenv(f"MCP_ILERT__{key}", value)
+    config = configuration(PLAIN, tmp_path)
+    async with running(config, args=()) as bridge, httpx.AsyncClient(trust_env=False) as client:
+        where = {"http": bridge.url, "metrics": bridge.metrics_url}
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            get = container[probe]["httpGet"]
+            answer = await client.get(where[get["port"]].rstrip("/") + get["path"])
+            assert answer.status_code == 200, probe
+        bridge.signal(signal.SIGTERM)
+        with trio.fail_after(spec["terminationGracePeriodSeconds"]):
+            assert await bridge.exit_code() == 0
+
+
+def test_a_secret_that_the_kubelet_exchanges_is_seen(tmp_path: Path) -> None:
+    for version in (
+        "..1",
+        "..2",
+    ):  # as the kubelet writes them: a folder for each version, and a link that moves
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "webhook_key").write_text("a-key-of-this-length")
+    (tmp_path / "..data").symlink_to("..1")
+    (tmp_path / "webhook_key").symlink_to("..data/webhook_key")
+    before = stamps([tmp_path / "webhook_key"])
+    (tmp_path / "..next").symlink_to("..2")
+    (tmp_path / "..next").rename(tmp_path / "..data")
+    assert stamps([tmp_path / "webhook_key"]) != before
 
 
 def test_packing_the_chart_gives_the_same_bytes_and_follows_links() -> None:

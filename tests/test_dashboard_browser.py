@@ -193,10 +193,38 @@ async def test_a_target_is_paused_and_resumed(api: Api, browser: Browser) -> Non
     await page.click("[aria-label='Pause default']")
     await page.shows("critical events neither")
     await page.click("#ask-yes")
-    await page.shows("paused by an operator")
+    await page.shows("Paused by an operator")
     await page.click("[aria-label='Resume default']")
     await page.shows("default is resumed.")
     await page.until("document.getElementById('status').className === 'good'")
+
+
+async def test_all_of_it_goes_by_keyboard_and_the_focus_is_never_lost(api: Api, browser: Browser) -> None:
+    await dead(api, event("k"))
+    page = await dashboard(browser, api.service, "/#dead")
+    await page.tab_to("Pause default")
+    await page.press("Enter")
+    await page.until("document.activeElement.id === 'ask-no'")
+    await page.press("Tab")
+    await page.press("Enter")
+    await page.until("document.activeElement.getAttribute('aria-label') === 'Resume default'")
+    await page.press("Enter")
+    await page.until("document.activeElement.getAttribute('aria-label') === 'Pause default'")
+    await page.tab_to("Its event")
+    await page.press("Enter")
+    await page.tab_to("Replay k")
+    await page.press("Enter")
+    await page.until("document.activeElement.id === 'panel'")  # the row is gone
+
+
+async def test_what_is_open_stays_open_while_its_row_says_something_new(api: Api, browser: Browser) -> None:
+    await dead(api, event("k", summary="one"))
+    page = await dashboard(browser, api.service, "/#dead")
+    await page.click("summary", "Its event")
+    api.sandbox.core.set_faults(Fault(kind="status", status=422, times=2), now=api.sandbox.now())
+    await api.send(event("k", summary="two"))  # which folds into the first
+    await page.shows("two")
+    assert await page.do("document.querySelector('#panel details').open")
 
 
 async def test_who_may_only_look_has_no_buttons_and_is_told_why(
@@ -239,9 +267,9 @@ async def test_with_tokens_it_asks_for_an_operators(
         assert "token-1" not in kept
         await page.click("[aria-label='Pause default']")
         await page.click("#ask-yes")
-        await page.shows("paused by an operator")
+        await page.shows("Paused by an operator")
         await page.command("Page.reload")  # the tab keeps it
-        await page.shows("paused by an operator")
+        await page.shows("Paused by an operator")
         other = await browser.open(f"{api.service.url}/")  # and no other does
         await other.shows("This bridge asks for a token")
         await page.click("#leave")
@@ -363,7 +391,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(api: Api, browser: Br
     assert await page.do("document.documentElement.scrollWidth") <= PHONE["width"]
 
 
-async def test_every_control_has_a_name_and_the_keyboard_reaches_it(api: Api, browser: Browser) -> None:
+async def test_every_control_has_a_name(api: Api, browser: Browser) -> None:
     await dead(api, event("k"))
     page = await dashboard(browser, api.service, "/#dead")
     await page.shows("iLert answered 422")
@@ -372,19 +400,8 @@ async def test_every_control_has_a_name_and_the_keyboard_reaches_it(api: Api, br
     found = [n for n in tree["nodes"] if n.get("role", {}).get("value") in controls and not n.get("ignored")]
     assert len(found) > 10
     assert [n for n in found if not n.get("name", {}).get("value")] == []
-    await page.do("document.body.focus()")
-    reached = set()
-    for _ in range(40):
-        await page.press("Tab")
-        reached.add(
-            await page.do(
-                "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
-            )
-        )
-    assert {"Pause default", "Waiting", "Dead letters", "Replay k", "Drop k", "Replay all…"} <= reached
 
 
-NAME = "document.activeElement.getAttribute('aria-label') || document.activeElement.textContent"
 FAINT = """(() => {
   const channel = (c) => { c /= 255; return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4 };
   const numbers = (color) => color.match(/[\\d.]+/g).map(Number);

@@ -135,7 +135,7 @@ def test_the_quick_start_of_the_readme_is_the_example_file() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["quickstart.yaml", "mcp-ilert.yaml", "webhooks.yaml"])
+@pytest.mark.parametrize("name", ["quickstart.yaml", "mcp-ilert.yaml", "webhooks.yaml", "edge.yaml"])
 def test_the_examples_load(name: str) -> None:
     settings = load(ROOT / "examples" / name, {"ILERT_WEBHOOK_KEY": "il1api-example"})
     assert settings.listen.port == 8080

@@ -70,7 +70,7 @@ def test_all_is_well() -> None:
         (
             seen(held("parked", parked=401)),
             BAD,
-            f"{KEPT}: iLert refuses the integration key. Nothing waits.",
+            f"{KEPT}: iLert refuses the key. Nothing waits.",
         ),
         (
             seen(WELL, held("paused", name="b")),
@@ -96,6 +96,11 @@ def test_all_is_well() -> None:
             seen(**waits("high", 600)),
             NOTE,
             f"{FLOWS} 3 events wait, the oldest for 10 min. Something high has waited for 10 min.",
+        ),
+        (
+            seen(msgspec.structs.replace(WELL, storm=True)),
+            NOTE,
+            f"{FLOWS} Nothing waits. A storm is on: lesser alerts go into digests.",
         ),
         (
             seen(counts=Counts(accepted=2, dead=2)),
@@ -137,11 +142,11 @@ def test_whatever_is_the_matter_there_is_a_sentence_and_the_worst_decides(
 @pytest.mark.parametrize(
     ("at", "level", "says"),
     [
-        (WELL, GOOD, "delivering"),
+        (WELL, GOOD, "Delivering"),
         (
             held("paused", paused=True),
             NOTE,
-            "paused by an operator; what waits is kept until it is resumed",
+            "Paused by an operator; what waits is kept until it is resumed",
         ),
         (
             held("throttled", next_ms=NOW_MS + 40_000),
@@ -151,7 +156,15 @@ def test_whatever_is_the_matter_there_is_a_sentence_and_the_worst_decides(
         (
             held("parked", parked=401, next_ms=NOW_MS + 300_000),
             BAD,
-            "iLert refuses the integration key (status 401); what waits is kept, tried again in 5 min",
+            "iLert refuses the key (status 401); what waits is kept: set a valid one and reload, tried again in 5 min",
+        ),
+        (
+            held("parked", parked=200),
+            BAD,
+            (
+                "iLert's answers are not of its published incident model; what waits is kept: "
+                "use target: alert in its routes and reload, being tried again"
+            ),
         ),
         (
             held("circuit"),
@@ -161,7 +174,7 @@ def test_whatever_is_the_matter_there_is_a_sentence_and_the_worst_decides(
         (
             msgspec.structs.replace(WELL, storm=True, tokens=0, next_ms=NOW_MS + 500),
             GOOD,
-            "delivering, a storm is on: lesser alerts go into digests, at the pace of the key",
+            "Delivering, a storm is on: lesser alerts go into digests, at the pace of the key",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and len(value) < 8 else "",

@@ -5,7 +5,7 @@ from typing import Any
 
 from charts import ROOT
 
-sys.path.append(str(ROOT / "deploy"))
+sys.path.append(str(ROOT / "deploy/release"))
 import sbom
 
 FROM_PIP = {

@@ -414,6 +414,23 @@ async def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: P
     assert acknowledged - kept == set()
 
 
+async def test_a_spool_whose_file_was_taken_away_takes_nothing_more_until_it_is_back(tmp_path: Path) -> None:
+    path, away = tmp_path / "spool.db", tmp_path / "away.db"
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "before")])
+        path.rename(away)
+        with pytest.raises(UnavailableError, match="not where it was"):
+            await spool.put([entry("A", "lost")])
+        path.write_bytes(b"")
+        with pytest.raises(UnavailableError, match="not where it was"):
+            await spool.put([entry("A", "lost")])
+        assert await lease_all(spool) == [("before", Kind.ALERT)]
+        away.replace(path)
+        await spool.put([entry("A", "after")])
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        assert await lease_all(spool) == [("before", Kind.ALERT), ("after", Kind.ALERT)]
+
+
 async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: Path) -> None:
     async with opened("thread", tmp_path, RULES, Clock()):
         told = json.loads((tmp_path / "spool.db.lock").read_text())

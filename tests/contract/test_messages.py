@@ -1,6 +1,6 @@
 """What every spool keeps to of messages that say who they are, whatever is behind it."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -57,8 +57,8 @@ async def test_of_two_at_once_one_is_taken(spool: WrittenSpool) -> None:
     told: list[McpIlertError | None] = []
     over = trio.Event()
 
-    def done(errors: object) -> None:
-        told.extend(errors)  # type: ignore[call-overload]
+    def done(errors: Sequence[McpIlertError | None]) -> None:
+        told.extend(errors)
         if len(told) == 3:
             over.set()
 

@@ -362,6 +362,10 @@ cdef class Http1Session:
         return IN_BODY if self.needed else IN_HEAD
 
     @property
+    def beside(self):
+        return False
+
+    @property
     def unread(self):
         if not self.leaving or self.first != self.next:
             return None

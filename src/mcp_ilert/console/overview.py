@@ -90,6 +90,8 @@ Told = Iterator[tuple[str, str]]
 def _told(facts: Facts, backlog: Backlog, targets: Sequence[TargetNow]) -> Told:
     yield _flows(facts, targets)
     yield from _waits(facts, backlog)
+    if any(target.storm for target in targets):
+        yield NOTE, "A storm is on: lesser alerts go into digests."
     dead, lost = facts.counts.dead, facts.counts.error()
     if dead:
         yield NOTE, f"{events(dead)} {_are(dead)} dead letters."
@@ -116,7 +118,7 @@ def _held(held: Sequence[TargetNow], targets: Sequence[TargetNow]) -> str:
     where = f" to {worst.name}" if len(held) == 1 and len(targets) > 1 else ""
     if len(held) > 1:
         where = f" to {len(held)} of {len(targets)} targets"
-    return f"nothing is delivered{where}: {WHY.get(worst.held or '', 'held')}"
+    return f"nothing is delivered{where}: {_why(worst)}"
 
 
 def _waits(facts: Facts, backlog: Backlog) -> Told:
@@ -137,10 +139,20 @@ def _worse(level: str) -> int:
     return (GOOD, NOTE, BAD).index(level)
 
 
+def _why(at: Standing) -> str:
+    return STRANGE if _strange(at) else WHY.get(at.held or "", "it is held")
+
+
+def _strange(at: Standing) -> bool:
+    """Whether the key is parked by an answer that is none of iLert's published incident model."""
+    return at.held == "parked" and at.parked is not None and at.parked // 100 == 2
+
+
+STRANGE: Final = "iLert's answers are not of its published incident model"
 WHY: Final[Mapping[str, str]] = {
     "paused": "an operator has paused it",
     "throttled": "iLert asked for a pause (429)",
-    "parked": "iLert refuses the integration key",
+    "parked": "iLert refuses the key",
     "circuit": "iLert does not answer",
 }
 LEVEL: Final[Mapping[str, str]] = {"paused": NOTE, "throttled": NOTE, "parked": BAD, "circuit": BAD}
@@ -159,17 +171,19 @@ def _target(at: Standing, lanes: int, now_ms: int) -> TargetNow:
 def _target_words(at: Standing, held: str, now_ms: int) -> Iterator[str]:
     soon = f"in {lasting(at.next_ms - now_ms)}" if at.next_ms is not None else ""
     if held == "paused":
-        yield "paused by an operator; what waits is kept until it is resumed"
+        yield "Paused by an operator; what waits is kept until it is resumed"
     elif held == "throttled":
         yield f"iLert asked for a pause (429), going on {soon or 'soon'}"
     elif held == "parked":
-        yield f"iLert refuses the integration key (status {at.parked}); {KEPT}"
+        mend = "use target: alert in its routes" if _strange(at) else "set a valid one"
+        why = STRANGE if _strange(at) else f"iLert refuses the key (status {at.parked})"
+        yield f"{why}; {KEPT}: {mend} and reload"
         yield f"tried again {soon}" if soon else "being tried again"
     elif held == "circuit":
         yield f"iLert does not answer (circuit open); {KEPT}"
         yield f"next probe {soon}" if soon else "a probe is on its way"
     else:
-        yield "delivering"
+        yield "Delivering"
         if at.storm:
             yield "a storm is on: lesser alerts go into digests"
         if not at.tokens and at.next_ms is not None:

@@ -65,6 +65,8 @@ class Lane(msgspec.Struct, frozen=True):
     """Of a digest: how many alerts it stands for."""
     member_keys: tuple[str, ...] = ()
     """Of a digest that is shown by its key: the first of them."""
+    incident: str | None = None
+    """The id of the incident that is open for the key, where its target opens incidents."""
 
 
 class LanePage(msgspec.Struct, frozen=True):
@@ -235,6 +237,7 @@ def lane(view: LaneView) -> Lane:
         view.digest,
         view.members,
         view.member_keys,
+        view.incident,
     )
 
 

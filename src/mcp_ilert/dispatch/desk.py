@@ -58,6 +58,11 @@ class Desk:
         now = trio.current_time()
         self._address = Pace(*limits(rate(ADDRESS_PER_MINUTE), Learnt(), now), tokens, now)
 
+    def share(self) -> float:
+        """What part of its pace each key with a backlog can have, where all of them send by one address."""
+        wanted = sum({t.tempo: t.tempo.per_second for t in self.tracks.values() if t.backlog}.values())
+        return min(1.0, self.address.per_second / wanted) if wanted else 1.0
+
     def known_before(self, track: Track) -> list[Track]:
         """Targets of this life that sent by the same key under another name."""
         key = track.post.target.sealed(self.salt)

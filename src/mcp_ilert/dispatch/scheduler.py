@@ -115,11 +115,11 @@ class Scheduler:
         """What to ask of the spool now; else, until when to sleep."""
         desk = self._desk
         now, wall_ms = trio.current_time(), desk.now_ms()
-        until = math.inf
+        until, share = math.inf, desk.share()
         ready: list[tuple[Track, Go, int]] = []
         for track in desk.tracks.values():
             view = track.view(desk.rules, now)
-            track.weigh(desk.rules, now)
+            track.weigh(desk.rules, now, share)
             look_at = self._gatherer.look(track, now)
             until = until if look_at is None else min(until, look_at)
             match plan(view, desk.rules, now, wall_ms):

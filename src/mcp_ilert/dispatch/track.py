@@ -63,6 +63,8 @@ class Track:
         """A change that returns dead letters to their lanes is on its way."""
         self.backlog = 0
         """Lanes that wait, as far as is known."""
+        self.share = 1.0
+        """Of the key's pace, what the address leaves it while others send, too."""
         self.unsorted = True
         """Something may have come since the last look for what a digest could stand for."""
         self.gathering = False
@@ -132,16 +134,16 @@ class Track:
             quiet_until=self.quiet_until,
         )
 
-    def weigh(self, rules: Rules, now: float) -> None:
-        """See whether a storm is on."""
-        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
-        tokens = self.tempo.available(now)
+    def weigh(self, rules: Rules, now: float, share: float) -> None:
+        """See whether a storm is on, where such a share of the key's pace can be had."""
+        self.share = share
+        tokens, per_second = self.tempo.available(now), self.tempo.per_second * share
         known = storm.weighed(self.state.storm, self.backlog, tokens, per_second, rules.storm_after, now)
         self.state = msgspec.structs.replace(self.state, storm=known)
 
     def gathered(self, lanes: int, rules: Rules, now: float) -> None:
         """So many lanes were put into digests."""
-        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
+        per_second = self.tempo.per_second * self.share
         known = storm.gathered(self.state.storm, lanes, per_second, rules.storm_after, now)
         self.state = msgspec.structs.replace(self.state, storm=known)
         self.backlog = max(0, self.backlog - lanes)

@@ -81,6 +81,10 @@ class LineSession:
     def phase(self) -> Phase:
         return Phase.BODY if self._lines.begun and not self.closing else Phase.IDLE
 
+    @property
+    def beside(self) -> bool:
+        return False
+
     # From the client -----------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, arrivals: list[Arrival]) -> None:

@@ -101,6 +101,7 @@ def heartbeat_of(service: Service) -> Heartbeat:
         lambda: service.settings.ilert.heartbeat_url,
         partial(ailments, service),
         lambda: service.settings.ilert.timeout_seconds,
+        service.metrics.beaten,
     )
 
 

@@ -73,7 +73,8 @@ class Service:
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
-        self.on_call = OnCall()
+        self.on_call = OnCall(metrics.asked_on_call)
+        metrics.on_call_age.set_function(self.on_call.age)
         self.on_call.use(wanted_of(settings))
         self.stopping = False
         self.url = ""

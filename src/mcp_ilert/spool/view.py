@@ -17,7 +17,7 @@ from mcp_ilert.spool.digest import DISCARDED, GATHERS
 from mcp_ilert.spool.digests import members
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import DECODE, Note
-from mcp_ilert.spool.lane import Lane, Op, State
+from mcp_ilert.spool.lane import Lane, Op, Remote, State
 from mcp_ilert.spool.port import TargetRecord
 from mcp_ilert.spool.recount import Recount
 from mcp_ilert.spool.shelf import Row
@@ -74,6 +74,8 @@ class LaneView(msgspec.Struct, frozen=True):
     members: int | None = None
     """Of a digest: how many lanes it stands for, and the keys of the first of them."""
     member_keys: tuple[str, ...] = ()
+    incident: str | None = None
+    """The id of the incident that is open for the key, where its target opens incidents."""
 
 
 class NoteView(msgspec.Struct, frozen=True):
@@ -269,6 +271,7 @@ class SpoolView:
             ),
             self._digest_key(lane),
             lane.gathers.members() if lane.gathers is not None else None,
+            incident=lane.ref if lane.ref and lane.remote is not Remote.CLOSED else None,
         )
 
     def audit(self) -> Audit:

@@ -319,8 +319,10 @@ class Writer:
 
     def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
         """Refuse the requests for which there is no room; all or nothing of each."""
-        if scarce:
-            why = "the disk has less free room than spool.min_free_bytes"
+        why = "the disk has less free room than spool.min_free_bytes" if scarce else ""
+        if any(job.puts for job in jobs) and not self._store.in_place():
+            why = "the spool's file is not where it was"
+        if why:
             for job in jobs:
                 job.answers = [a or UnavailableError(why, retry_after_seconds=30) for a in job.answers]
         elif self._nearly_full(jobs):

@@ -3,7 +3,6 @@
 from typing import Final, TypeVar, cast
 
 import msgspec
-import trio
 from quart import Response
 from quart import request as current
 
@@ -120,10 +119,7 @@ async def body(kind: type[T]) -> T:
     """The request in the body. A content type that no web form can send keeps foreign pages out."""
     if current.mimetype != "application/json":
         raise RequestError(415, "Content-Type: expected application/json", {"Accept": "application/json"})
-    with trio.move_on_after(current.body_timeout or 0) as reading:
-        sent = await cast("BridgeRequest", current).body.read()
-    if reading.cancelled_caught:
-        raise RequestError(408, "the body did not arrive in time (listen.read_timeout_seconds)")
+    sent = await cast("BridgeRequest", current).body.read()
     try:
         return msgspec.json.decode(sent, type=kind)
     except msgspec.ValidationError as error:

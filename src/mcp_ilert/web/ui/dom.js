@@ -26,23 +26,27 @@ export const theirs = (text, className = "") => el("bdi", { className, textConte
 export const keyLink = (key) => el("a", { href: `#key/${encodeURIComponent(key)}`, className: "key" }, theirs(key));
 
 /**
- * Have `list` show `items`, in order. A node stays as long as its item does, and with it focus and open details;
- * one whose item says something else than before (by its mark) is made anew, unless it has the focus.
+ * Have `list` show `items`, in order. A node stays as long as its item does and says the same (by its mark); one that
+ * takes another's place has open what that had open, and the focus if that had it.
  */
 export function keyed(list, items, idOf, make, markOf = JSON.stringify) {
   const old = new Map([...list.children].map((node) => [node.dataset.id, node]));
+  const focus = focused(list);
   const wanted = items.map((item) => {
     const id = String(idOf(item));
     const mark = markOf(item);
-    const node = old.get(id);
-    if (node && (node.mark === mark || node.contains(document.activeElement) || node.querySelector("details[open]"))) return node;
+    const before = old.get(id);
+    if (before?.mark === mark) return before;
     const made = make(item);
     made.dataset.id = id;
     made.mark = mark;
+    if (before) openAgain(before, made);
     return made;
   });
   const unchanged = wanted.length === list.children.length && wanted.every((node, i) => node === list.children[i]);
-  if (!unchanged) place(list, wanted);
+  if (unchanged) return;
+  place(list, wanted);
+  if (focus !== null && !list.contains(document.activeElement)) refocus(list, focus);
 }
 
 /** Move as little as may be: a node that is moved loses its focus. */
@@ -52,4 +56,24 @@ function place(list, wanted) {
   wanted.forEach((node, i) => {
     if (list.children[i] !== node) list.insertBefore(node, list.children[i] ?? null);
   });
+}
+
+function openAgain(before, made) {
+  const open = [...before.querySelectorAll("details")].map((details) => details.open);
+  made.querySelectorAll("details").forEach((details, i) => (details.open = open[i] ?? false));
+}
+
+const reachable = (node) => [...node.querySelectorAll("a, button, summary, [tabindex]")];
+
+/** Whose, and the how manyth of its controls has the focus. */
+function focused(list) {
+  const node = [...list.children].find((child) => child.contains(document.activeElement));
+  return node ? { id: node.dataset.id, index: reachable(node).indexOf(document.activeElement) } : null;
+}
+
+/** What had it is gone: the control in its place has it, or else what is around. */
+function refocus(list, { id, index }) {
+  const node = [...list.children].find((child) => child.dataset.id === id);
+  const next = (node && reachable(node)[index]) ?? list.closest("[tabindex]");
+  next?.focus({ preventScroll: true });
 }

@@ -17,6 +17,7 @@ const TERMS = [
   ["dead", "dead letters"],
   ["pending", "waiting"],
 ];
+const TOLD = /^target |dead letters|the spool is full/; // notes of /readyz that the sentence and the targets tell, too
 const SEVERITIES = ["critical", "high", "medium", "low"];
 const accepted = new Rate();
 const delivered = new Rate();
@@ -27,7 +28,8 @@ export function show(seen, changed) {
   at("status").className = seen.level;
   say(at("says"), seen.says);
   say(at("version"), seen.version);
-  keyed(at("notes"), [...seen.reasons, ...seen.notes], (text) => text, (text) => el("li", { textContent: text }));
+  const more = [...seen.reasons.slice(1), ...seen.notes.filter((note) => !TOLD.test(note))];
+  keyed(at("notes"), more, (text) => text, (text) => el("li", { textContent: text }));
   speak(seen.says);
   figures(seen);
   keyed(at("targets"), seen.targets.map((t) => ({ ...t, frozen: seen.read_only !== null })), (t) => t.name, (t) => target(t, changed));
@@ -82,7 +84,7 @@ function target({ name, level, says, paused, lanes, tokens, per_minute, frozen }
     "li",
     { className: level },
     el("div", { className: "head" }, el("h3", {}, el("span", { className: "dot", "aria-hidden": "true" }), theirs(name)), frozen ? null : button),
-    el("p", { textContent: `${says[0].toUpperCase()}${says.slice(1)}.` }),
+    el("p", { textContent: `${says}.` }),
     el("p", { className: "quiet", textContent: `${count(lanes, "key")} ${lanes === 1 ? "waits" : "wait"} · ${count(tokens, "request")} may leave now, ${number(Math.round(per_minute))} a minute` }),
   );
 }

@@ -1,6 +1,6 @@
 """The bill of materials of what we hand over, in CycloneDX: what pip knows, and the C libraries that it cannot see.
 
-    python deploy/sbom.py FROM_CYCLONEDX_PY.json TO.json --python PYTHON
+    python deploy/release/sbom.py FROM_CYCLONEDX_PY.json TO.json --python PYTHON
 
 PYTHON is of an environment that holds the locked dependencies and nothing else (make sbom makes it). The same inputs
 give the same bytes.
@@ -15,14 +15,16 @@ from typing import Any
 
 ROOT_REF = "root-component"
 NGHTTP2 = "1.64.0"
-"""What wheels, executables and images have linked in; an sdist is built against the system's."""
+"""What wheels, executables and images have linked in (wheels/); an sdist is built against the system's."""
+NGHTTP2_PATCHED = ("CVE-2026-27135",)
+"""What its authors have mended since, and wheels/patches applies."""
 ASK = "import apsw, backports.zstd as z; print(apsw.sqlite_lib_version(), z.zstd_version)"
 
 
 def native(sqlite: str, zstd: str) -> list[tuple[str, dict[str, Any]]]:
     """Each C library that stands in nobody's metadata, with the component that brings it."""
     return [
-        (ROOT_REF, _library("nghttp2", NGHTTP2, "MIT", "nghttp2", "linked statically into _fast/http2")),
+        (ROOT_REF, _nghttp2()),
         ("apsw", _library("sqlite", sqlite, "blessing", "sqlite", "compiled into apsw")),
         (
             "backports.zstd",
@@ -40,6 +42,15 @@ def native(sqlite: str, zstd: str) -> list[tuple[str, dict[str, Any]]]:
             },
         ),
     ]
+
+
+def _nghttp2() -> dict[str, Any]:
+    patches = [
+        {"type": "backport", "resolves": [{"type": "security", "id": identity}]}
+        for identity in NGHTTP2_PATCHED
+    ]
+    library = _library("nghttp2", NGHTTP2, "MIT", "nghttp2", "linked statically into _fast/http2")
+    return {**library, "pedigree": {"patches": patches}}
 
 
 def _library(name: str, version: str, licence: str, vendor: str, how: str) -> dict[str, Any]:
