@@ -23,7 +23,7 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse images
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse executables executables-test images
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -87,6 +87,7 @@ lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRAD
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
 	$(COMPILE) --group wheels -c lock/run.txt -o lock/wheels.txt
+	$(COMPILE) --group executables -c lock/run.txt -o lock/executables.txt
 	$(COMPILE) --group audit -o lock/audit.txt
 	$(COMPILE) --group fuzz -o lock/fuzz.txt
 	@! grep -nE '^-|://' lock/*.txt || { echo "mcp-ilert: a lock file names an index or a host" >&2; exit 1; }
@@ -142,6 +143,15 @@ wheelhouse: ## our wheels and those of all locked dependencies, for both, in whe
 wheels-test: ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
 	@[ -e wheels/dist/wheelhouse/requirements.txt ] || $(MAKE) --no-print-directory wheelhouse
 	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
+
+# As root, on Debian on x86_64: mmdebstrap, qemu-user-static and Linux 6.7 for arm64. ARCHITECTURES=amd64: that one alone.
+executables: ## dist/mcp-ilert-linux-amd64.tar.gz and -arm64.tar.gz: to unpack and run where there is no Python
+	@[ -e wheels/dist/wheelhouse/requirements.txt ] || $(MAKE) --no-print-directory wheelhouse
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable.sh $$a dist || exit 1; done
+	@cd dist && sha256sum mcp-ilert-linux-*.tar.gz
+
+executables-test: ## both tried where there is nothing but a libc: post, deliver, stop
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable_trial.sh $$a dist || exit 1; done
 
 images: ## not there yet: the multi-arch image as an OCI layout in dist
 	@echo "mcp-ilert: make images: not there yet; with a container engine: docker build -f Dockerfile.multiarch -t mcp-ilert ." >&2; exit 2

@@ -9,7 +9,7 @@ rm -rf "$root"
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
 mmdebstrap --quiet --mode=root --variant=extract --architectures="$architecture" --include="$packages" "$suite" "$root" "$mirror"
 # What the packages would have done themselves, had they been configured.
-cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt" 2>/dev/null || true
+[ ! -d "$root/etc/ssl/certs" ] || cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
 echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
 mkdir -p "$root/proc" "$root/dev" "$root/tmp" "$root/mnt"
 rm -f "$root/etc/resolv.conf" "$root/etc/hostname"
