@@ -3,6 +3,8 @@
 It is laid beside the tests as their outermost conftest.py.
 """
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
 
@@ -11,7 +13,7 @@ EXAMPLES = 10
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        test = getattr(item, "obj", None)
+        test: Any = getattr(item, "obj", None)
         own = getattr(test, "_hypothesis_internal_use_settings", None)
         if isinstance(own, settings):  # what a test asks for itself would go before a profile
             few = settings(own, max_examples=min(EXAMPLES, own.max_examples), deadline=None)

@@ -24,7 +24,13 @@ WORK = ROOT / "build/smoke"
 TOOLS = ROOT / "lock/dev.txt"
 LAID_OUT = ("pyproject.toml", "README.md", "tests", "examples")
 """What the tests need, beside what is installed."""
-OF_THE_SOURCE = ("test_build.py", "test_docs.py", "test_nghttp2_headers.py", "test_runbook.py")
+OF_THE_SOURCE = (
+    "test_build.py",
+    "test_wheels.py",
+    "test_docs.py",
+    "test_nghttp2_headers.py",
+    "test_runbook.py",
+)
 """These look into the repository."""
 SLOW_EMULATED = (
     "test_cli.py",
