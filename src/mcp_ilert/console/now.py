@@ -42,6 +42,8 @@ def _now(lane: LaneView, record: TargetRecord, now_ms: int, tell: Tell | None) -
         yield "nothing waits"
     if lane.members is not None:
         yield f"it is a digest that stands for {lane.members:,} alerts"
+    if lane.incident is not None:
+        yield f"it opened incident {lane.incident} at iLert"
     yield REMOTE.get(lane.remote, lane.remote)
 
 

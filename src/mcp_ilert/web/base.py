@@ -1,8 +1,7 @@
 """A Quart app as all of ours are: our errors and no others, bounded bodies, connections that stay usable."""
 
-from typing import cast
+from typing import Any, cast
 
-import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -20,6 +19,10 @@ class BridgeRequest(TrioRequest):
 
     body_class = BoundedBody  # type: ignore[assignment]  # in the place of Quart's, with what Quart calls of it
     body: BoundedBody  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.body.seconds = self.body_timeout or 0.0
 
     @property
     def host(self) -> str:
@@ -78,8 +81,7 @@ async def _read_to_the_end(response: Response) -> Response:
     body = cast("BridgeRequest", request).body
     ended = body.ended
     if not ended and response.status_code != 408:
-        with trio.move_on_after(request.body_timeout or 0):
-            ended = await body.discard()
+        ended = await body.discard()
     if request.http_version != "2" and (not ended or body.too_large):
         response.headers["Connection"] = "close"
     return response
