@@ -30,7 +30,7 @@ CHANGELOG = """# Changelog
 
 - Another.
 """
-AWAITED = {"executables", "debs", "wheels-test"}
+AWAITED = {"executables", "executables-test"}
 """Goals of the release that are being made."""
 WORKFLOWS = sorted((ROOT / ".github").rglob("*.yml"))
 
