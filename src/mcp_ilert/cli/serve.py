@@ -28,7 +28,9 @@ def serve(config: Path) -> None:
     from mcp_ilert.cli.life import obey_early  # noqa: PLC0415 - heavy
 
     obey_early()
-    faulthandler.enable(sys.__stderr__ or 2)  # so that SIGABRT, systemd's for what hangs, leaves word where it hung
+    faulthandler.enable(
+        sys.__stderr__ or 2
+    )  # so that SIGABRT, systemd's for what hangs, leaves word where it hung
     from mcp_ilert import logs  # noqa: PLC0415 - heavy
     from mcp_ilert.config import load  # noqa: PLC0415
 
