@@ -27,7 +27,7 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse \
-  debs debs-test systemd-test image-context images images-test chart chart-test manifests sbom
+  executables executables-test debs debs-test systemd-test image-context images images-test chart chart-test manifests sbom
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
@@ -112,6 +112,7 @@ lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRAD
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
 	$(COMPILE) --group wheels -c lock/run.txt -o lock/wheels.txt
+	$(COMPILE) --group executables -c lock/run.txt -o lock/executables.txt
 	$(COMPILE) --group audit -o lock/audit.txt
 	$(COMPILE) --group fuzz -o lock/fuzz.txt
 	$(COMPILE) --group chart -o lock/chart.txt
@@ -172,18 +173,27 @@ wheels: ## wheels for amd64 and arm64 in wheels/dist (WHEEL_PYTHONS="python3.11 
 wheels-verify: ## the wheels once more in two other folders: the same bytes?
 	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
-wheelhouse: ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse (run make wheels first)
-	@[ -e wheels/dist/SHA256SUMS ] || $(MAKE) --no-print-directory wheels
-	@$(WHEEL_TOOLS) wheels/wheelhouse.py
+wheelhouse: wheels/dist/SHA256SUMS ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse
+	@$(WHEEL_TOOLS) wheels/wheelhouse.py $(if $(PYTHONS),--pythons $(PYTHONS))
 
 # As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
-wheels-test: ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
-	@[ -e wheels/dist/wheelhouse/requirements.txt ] || $(MAKE) --no-print-directory wheelhouse
+wheels-test: wheels/dist/wheelhouse/requirements.txt ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
 	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
+
+# As root, on Debian on x86_64: mmdebstrap, qemu-user-static and Linux 6.7 for arm64. ARCHITECTURES=amd64: that one alone.
+executables: wheels/dist/wheelhouse/requirements.txt ## dist/mcp-ilert-linux-amd64.tar.gz and -arm64.tar.gz: to unpack and run where there is no Python
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable.sh $$a dist || exit 1; done
+	@cd dist && sha256sum mcp-ilert-linux-*.tar.gz
+
+executables-test: ## both tried where there is nothing but a libc: post, deliver, stop
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable_trial.sh $$a dist || exit 1; done
 
 # Wheels of older source than this are made again.
 wheels/dist/SHA256SUMS: pyproject.toml setup.py lock/run.txt $(shell find src/mcp_ilert -type f ! -name '*.so' ! -path '*/__pycache__/*')
 	@$(MAKE) --no-print-directory wheels
+
+wheels/dist/wheelhouse/requirements.txt: wheels/dist/SHA256SUMS
+	@$(MAKE) --no-print-directory wheelhouse
 
 # On Debian, needing dpkg-deb alone; what tries them is root, and for arm64 has qemu-user-static and Linux 6.7.
 debs: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## packages for Debian and Ubuntu, amd64 and arm64, in dist

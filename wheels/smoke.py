@@ -2,8 +2,8 @@
 
     python wheels/smoke.py [--wheelhouse wheels/dist/wheelhouse] [venv] [bookworm-arm64] [trixie-amd64] [trixie-arm64]
 
-`venv` is an empty environment of this Python; the others are small Debians, each with its own Python (as root, with mmdebstrap;
-of arm64 with qemu-user-static too). Nothing of src/ is there, and everything of _fast/ has to be compiled.
+`venv` is an empty environment of this Python; the others are small Debians, each with its own Python (as root, with
+mmdebstrap; of arm64 with qemu-user-static too). Nothing of src/ is there, and everything of _fast/ has to be compiled.
 """
 
 import argparse
@@ -16,18 +16,38 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import installed
 import wheelhouse
 
 ROOT = wheelhouse.ROOT
 WORK = ROOT / "build/smoke"
+TOOLS = ROOT / "lock/dev.txt"
 LAID_OUT = ("pyproject.toml", "README.md", "tests", "examples")
 """What the tests need, beside what is installed."""
-OF_THE_SOURCE = ("test_build.py", "test_docs.py", "test_nghttp2_headers.py", "test_runbook.py")
+OF_THE_SOURCE = (
+    "test_build.py",
+    "test_wheels.py",
+    "test_docs.py",
+    "test_nghttp2_headers.py",
+    "test_runbook.py",
+)
 """These look into the repository."""
 SLOW_EMULATED = (
-    "test_cli.py test_cli_queue.py test_cli_send.py test_cli_simulate.py test_demo.py test_full_disk.py test_fuzz.py test_h2spec.py"
-    " test_month.py test_sandbox_server.py test_secrets.py test_signals.py test_spool_file.py test_soak.py"
-).split()
+    "test_cli.py",
+    "test_cli_queue.py",
+    "test_cli_send.py",
+    "test_cli_simulate.py",
+    "test_demo.py",
+    "test_full_disk.py",
+    "test_fuzz.py",
+    "test_h2spec.py",
+    "test_month.py",
+    "test_sandbox_server.py",
+    "test_secrets.py",
+    "test_signals.py",
+    "test_soak.py",
+    "test_spool_file.py",
+)
 """Those that start many processes, or that look at the clock, as no emulation lets them."""
 INSTALLED = """
 import importlib, pathlib, platform, sys
@@ -37,7 +57,7 @@ assert str(folder).startswith(sys.argv[1]), folder
 names = {p.name.split(".")[0] for p in (folder / "_fast").iterdir() if p.suffix in {".py", ".pyx"}} - {"__init__"}
 built = [importlib.import_module("mcp_ilert._fast." + name).__file__ for name in sorted(names)]
 assert built and all(file.endswith(".so") for file in built), built
-print("mcp-ilert: on", platform.machine(), platform.python_version(), "compiled:", *(pathlib.Path(f).name for f in built))
+print("on", platform.machine(), platform.python_version(), "compiled:", *(pathlib.Path(f).name for f in built))
 """
 
 
@@ -56,17 +76,6 @@ class Place(NamedTuple):
     """Runs `mcp-ilert` there."""
 
 
-def for_tests(python: str, machine: str) -> str:
-    """What the tests need beside what is installed to run."""
-    there = wheelhouse.environment(python, machine)
-    run = wheelhouse.to_run((ROOT / "lock/run.txt").read_text())
-    names = {one.name for one, _ in run if wheelhouse.applies(one, there)} | wheelhouse.BUILD_ONLY
-    tools = wheelhouse.locked((ROOT / "lock/dev.txt").read_text())
-    return wheelhouse.for_machine(
-        [(one, entry) for one, entry in tools if one.name not in names], python, machine
-    )
-
-
 def in_venv(house: Path) -> Place:
     """An environment in which pip chooses from the wheelhouse by itself, as on an edge box."""
     folder = WORK / "venv"
@@ -75,11 +84,11 @@ def in_venv(house: Path) -> Place:
     python = str(folder / "bin/python")
     pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
     offline = [f"--find-links={house}", "--require-hashes", "-r", str(house / "requirements.txt")]
-    subprocess.run([*pip, "--no-index", *offline], check=True)  # noqa: S603
+    subprocess.run([*pip, "--no-index", *offline], check=True)
     version, machine = f"{sys.version_info[0]}.{sys.version_info[1]}", os.uname().machine
     tools = WORK / "tools.txt"
-    tools.write_text(for_tests(version, machine))
-    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(tools)], check=True)  # noqa: S603
+    tools.write_text(installed.more(TOOLS, version, machine))
+    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(tools)], check=True)
     return Place(version, machine, [python], str(folder), str(WORK), [str(folder / "bin/mcp-ilert")])
 
 
@@ -95,19 +104,9 @@ def in_root(name: str, house: Path) -> Place:
     )
     subprocess.run(
         ["/bin/sh", ROOT / "wheels/root.sh", suite, architecture, packages, WORK / name], check=True
-    )  # noqa: S603
-    site = WORK / f"site-{name}"
-    shutil.rmtree(site, ignore_errors=True)
-    ours = wheelhouse.locked((house / "requirements.txt").read_text())
-    wanted = wheelhouse.for_machine([*ours], version, machine) + for_tests(version, machine)
-    wheelhouse.pip(
-        "install",
-        f"--target={site}",
-        f"--find-links={house}",
-        requirements=wanted,
-        python=version,
-        machine=machine,
     )
+    site = WORK / f"site-{name}"
+    installed.install(site, version, machine, TOOLS, house=house)
     enter = ["/bin/sh", str(ROOT / "wheels/in_root.sh"), str(WORK / name)]
     inside = [
         *enter,
@@ -128,8 +127,10 @@ def try_at(place: Place, arguments: Sequence[str]) -> None:
         copy(ROOT / name, laid / name)
     environment = {**os.environ, "MOUNT": str(WORK)}
     environment.pop("PYTHONPATH", None)
-    subprocess.run([*place.command, "-c", INSTALLED, place.site], check=True, env=environment)  # noqa: S603
+    subprocess.run([*place.command, "-c", INSTALLED, place.site], check=True, env=environment)
     emulated = place.machine != os.uname().machine
+    if emulated:
+        shutil.copy(ROOT / "wheels/emulated.py", laid / "conftest.py")
     ignored = [*OF_THE_SOURCE, *(SLOW_EMULATED if emulated else ())]
     # One moment for all files of the package: the tests refuse a compiled file that looks older than its source.
     for file in WORK.glob(f"{Path(place.site).name}/**/mcp_ilert/_fast/*"):
@@ -146,14 +147,14 @@ def try_at(place: Place, arguments: Sequence[str]) -> None:
         f"{suite}/tests",
     ]
     ignoring = [f"--ignore={suite}/tests/{name}" for name in ignored]
-    subprocess.run([*place.command, *pytest, *ignoring, *arguments], check=True, env=environment, cwd=laid)  # noqa: S603
+    subprocess.run([*place.command, *pytest, *ignoring, *arguments], check=True, env=environment, cwd=laid)
     folder = WORK / "trial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     seen = ["--folder", str(folder), "--seen-as", f"{place.work}/trial"]
     subprocess.run(
         [sys.executable, ROOT / "wheels/trial.py", *seen, "--", *place.trial], check=True, env=environment
-    )  # noqa: S603
+    )
 
 
 def main() -> None:
@@ -168,7 +169,7 @@ def main() -> None:
         )
     WORK.mkdir(parents=True, exist_ok=True)
     for name in options.places:
-        print(f"mcp-ilert: {name}", flush=True)  # noqa: T201
+        print(f"mcp-ilert: {name}", flush=True)
         try:
             house = options.wheelhouse.resolve()
             try_at(in_venv(house) if name == "venv" else in_root(name, house), options.pytest.split())

@@ -2,8 +2,8 @@
 
     python wheels/trial.py [--folder F] [--seen-as G] -- COMMAND…
 
-COMMAND is what is otherwise called `mcp-ilert`; it may run under emulation or in another root folder, which sees the folder F
-as G. Prints a line of JSON: start, delivery and stop in seconds, memory in MiB. Needs the standard library alone.
+COMMAND is what is otherwise called `mcp-ilert`; it may run under emulation, or in another root folder which sees
+the folder F as G. Prints a line of JSON: start, delivery and stop in seconds, memory in MiB.
 """
 
 import argparse
@@ -33,9 +33,7 @@ class Program:
 
     def __init__(self, command: list[str]) -> None:
         self.began = time.monotonic()
-        self.process = subprocess.Popen(  # noqa: S603 - what is to be tried
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.said: list[str] = []
         self._lines: queue.Queue[str | None] = queue.Queue()
         threading.Thread(target=self._read, daemon=True).start()
@@ -82,7 +80,7 @@ def memory(pid: int) -> float:
 
 def trial(command: list[str], folder: Path, seen_as: str) -> dict[str, float | str]:
     """What came of it; ends the program where something is not as promised."""
-    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)  # noqa: S603
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
     with running(*command, "sandbox", "--port", "0") as sandbox:
         ilert = sandbox.line(r"sandbox iLert +(http://\S+)")[1]
         settings = {
@@ -94,12 +92,12 @@ def trial(command: list[str], folder: Path, seen_as: str) -> dict[str, float | s
         (folder / "config.yaml").write_text(json.dumps(settings))
         subprocess.run(
             [*command, "check-config", f"{seen_as}/config.yaml"], check=True, stdout=subprocess.DEVNULL
-        )  # noqa: S603
+        )
         with running(*command, "--config", f"{seen_as}/config.yaml") as bridge:
             url = json.loads(bridge.line(r'\{.*"started".*\}')[0])["url"]
             start = time.monotonic() - bridge.began
             asked = time.monotonic()
-            request = urllib.request.Request(  # noqa: S310 - http
+            request = urllib.request.Request(
                 f"{url}/events", json.dumps(EVENT).encode(), {"Content-Type": "application/json"}
             )
             opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -134,7 +132,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
         os.umask(0o022)
-        print(json.dumps(trial(options.command, folder, options.seen_as or str(folder))), flush=True)  # noqa: T201
+        print(json.dumps(trial(options.command, folder, options.seen_as or str(folder))), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python wheels/wheelhouse.py [--dist wheels/dist] [--to wheels/dist/wheelhouse] [--pythons 3.11,3.13]
 
-Needs `packaging` (lock/wheels.txt). What is collected is what lock/run.txt names with its hash, without what only builds,
-for Linux on x86_64 and aarch64 and for each of these CPythons. Beside it stand requirements.txt and SHA256SUMS.
+Needs `packaging` (lock/wheels.txt). What is collected is what lock/run.txt names with its hash, without what only
+builds, for Linux on x86_64 and aarch64 and for each of these CPythons. Beside it stand requirements.txt and SHA256SUMS.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def pip(*arguments: str, requirements: str, python: str, machine: str) -> None:
         file.write(requirements)
         file.flush()
         ours = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", *arguments, *kind]
-        subprocess.run([*ours, "--no-deps", "--require-hashes", "-r", file.name], check=True)  # noqa: S603
+        subprocess.run([*ours, "--no-deps", "--require-hashes", "-r", file.name], check=True)
 
 
 def digest(path: Path) -> str:
@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dist", type=Path, default=ROOT / "wheels/dist")
     parser.add_argument("--to", type=Path, default=ROOT / "wheels/dist/wheelhouse")
-    parser.add_argument("--pythons", default="3.11,3.12,3.13,3.14")
+    parser.add_argument("--pythons", default="3.11,3.12,3.13,3.14", help="between commas")
     options = parser.parse_args()
     ours = sorted(options.dist.glob("mcp_ilert-*.whl"))
     if not ours:
@@ -111,7 +111,7 @@ def main() -> None:
     sums = "".join(f"{digest(path)}  {path.name}\n" for path in sorted(options.to.iterdir()))
     (options.to / "SHA256SUMS").write_text(sums)
     size = sum(path.stat().st_size for path in options.to.iterdir())
-    print(f"{len(sums.splitlines())} files, {size / 1e6:.0f} MB in {options.to}")  # noqa: T201
+    print(f"{len(sums.splitlines())} files, {size / 1e6:.0f} MB in {options.to}")
 
 
 if __name__ == "__main__":
