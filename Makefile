@@ -174,7 +174,7 @@ wheels-verify: ## the wheels once more in two other folders: the same bytes?
 	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
 wheelhouse: wheels/dist/SHA256SUMS ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse
-	@$(WHEEL_TOOLS) wheels/wheelhouse.py
+	@$(WHEEL_TOOLS) wheels/wheelhouse.py $(if $(PYTHONS),--pythons $(PYTHONS))
 
 # As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
 wheels-test: wheels/dist/wheelhouse/requirements.txt ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")

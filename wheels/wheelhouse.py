@@ -93,7 +93,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dist", type=Path, default=ROOT / "wheels/dist")
     parser.add_argument("--to", type=Path, default=ROOT / "wheels/dist/wheelhouse")
-    parser.add_argument("--pythons", default="3.11,3.12,3.13,3.14")
+    parser.add_argument("--pythons", default="3.11,3.12,3.13,3.14", help="between commas")
     options = parser.parse_args()
     ours = sorted(options.dist.glob("mcp_ilert-*.whl"))
     if not ours:
