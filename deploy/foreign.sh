@@ -11,4 +11,4 @@ for k in uid gid; do echo '0 0 65536' > /proc/$p/${k}_map; done
 echo > "$f"
 trap 'kill -TERM $p' TERM INT
 while :; do wait $p; r=$?; kill -0 $p 2>/dev/null || break; done
-rm "$f"; exit $r
+rm "$f"; exit "$r"

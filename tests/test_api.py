@@ -181,6 +181,22 @@ async def test_one_look_at_the_spool_serves_all_that_ask_at_once(
     assert len(looks) == 2
 
 
+async def test_browsers_that_do_not_read_what_they_asked_for_hold_nobody_up(api: Api) -> None:
+    await api.post("pause", {"target": "default"})
+    await api.send(*(event(f"k{i}", details="x" * 30_000) for i in range(30)))
+    port = api.client.base_url.port
+    assert port is not None
+    asked = b"GET /api/v1/lanes?limit=500 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    deaf = [await trio.open_tcp_stream("127.0.0.1", port) for _ in range(10)]
+    for stream in deaf:
+        await stream.send_all(asked * 20)
+    await api.json("overview")
+    await api.json("waiting")
+    await api.send(event("quick"))
+    for stream in deaf:
+        await stream.aclose()
+
+
 async def test_who_may_change_nothing_is_told_so(api: Api) -> None:
     found = (await api.get("overview", **{"x-forwarded-for": "203.0.113.7"})).json()
     assert "without auth.tokens the API changes things for this machine only" in found["read_only"]
@@ -294,6 +310,7 @@ async def test_a_target_is_paused_and_resumed(api: Api) -> None:
         ("dead?befor=1", 400, "befor: there is no such query parameter here; known are: limit, after"),
         ("stats?x=1", 400, "known are: none"),
         ("waiting?after=1", 400, "after: expected `after` of the page before, got 1"),
+        ("waiting?severity=", 400, "severity: expected one of"),
         ("waiting?severity=worst", 400, "severity: expected one of critical, high, medium, low, got worst"),
         (f"waiting?target={'t' * 256}", 400, "target: expected at most 255 characters"),
         (f"waiting?key={'k' * 4097}", 400, "key: expected at most 4096 characters"),

@@ -118,6 +118,23 @@ async def test_what_waits_is_filtered_and_comes_page_by_page(api: Api, browser: 
     await page.type("#find-key", "K007")
     await page.press("Enter")
     await page.shows("an operator has paused the target")
+    await page.do("history.back()")
+    await page.until(f"{rows} === 2 && document.querySelector('.filters select').value === 'critical'")
+
+
+async def test_who_follows_a_key_from_far_down_sees_its_life_from_the_beginning(
+    api: Api, browser: Browser
+) -> None:
+    await api.post("pause", {"target": "default"})
+    await api.send(*(event(f"k{i:03}") for i in range(50)))
+    await until(lambda: api.service.counts().lanes == 50)
+    page = await dashboard(browser, api.service, **PHONE)
+    await page.until("document.querySelectorAll('.rows > li').length === 50")
+    await page.do("scrollTo(0, document.body.scrollHeight)")
+    await page.click("#panel a.key", "k049")
+    await page.until("document.getElementById('panel-title').textContent === 'k049'")
+    top = await page.do("document.getElementById('panel-title').getBoundingClientRect().top")
+    assert 0 <= top <= PHONE["height"]
 
 
 async def test_digests_show_their_alerts(tmp_path: Path, sandbox: SandboxServer, browser: Browser) -> None:

@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 import structlog
 import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from bridge import running, spawned, until, write_config
 from mcp_ilert.clock import wall_ms
 from mcp_ilert.errors import StartError
-from mcp_ilert.events import DROP, Delivery, Done, Entry, Kind, Settlement
+from mcp_ilert.events import DROP, Again, Delivery, Done, Entry, Kind, Settlement
 from mcp_ilert.sandbox import SandboxIlert
 from mcp_ilert.sandbox.server import open_sandbox
-from mcp_ilert.spool import aside
+from mcp_ilert.spool import aside, fate
 from mcp_ilert.spool.folder import _Chunk
+from mcp_ilert.spool.lane import Folded, Lane, arrive
 from mcp_ilert.spool.port import Replay, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
@@ -177,6 +180,45 @@ async def test_a_few_that_are_all_bad_are_set_aside(tmp_path: Path) -> None:
             assert (counts.dead, counts.coalesced, counts.error()) == (aside.KEYS_IN_VAIN, 24, 0)
 
 
+ACTS = st.lists(
+    st.sampled_from([*"ACRacr", "send", "send", "send", "fails", "replay", "replay"]), max_size=20
+)
+
+
+@given(acts=ACTS, cancel=st.booleans())
+@settings(max_examples=1_000)
+def test_whatever_comes_around_it_nothing_is_lost_and_no_alert_or_resolve_goes_behind_something_newer(
+    acts: list[str], *, cancel: bool
+) -> None:
+    """Small letters cannot be folded."""
+    lane, events, over, sent = Lane("x"), 0, 0, list[int]()
+    for act in acts:
+        made: Folded | fate.Settling | None = None
+        flying = lane.flying
+        if act in "ACR":
+            events += 1
+            made = arrive(lane, entry(act, text=f"{events}"), dedupe_ms=0, cancel_resolved=cancel)
+        elif act in "acr":
+            events += 1
+            lane, merged = fate.set_aside(lane, entry(act.upper(), text=f"{events}"), "why", T0)
+            over += merged
+        elif act == "replay":
+            made = fate.replay(lane, force=False, cancel_resolved=cancel)
+        elif flying is None and lane.waiting:
+            lane = fate.take(lane)  # something may come before the answer
+        elif act == "send" and flying is not None:
+            assert flying.seq > max(sent, default=0) or flying.kind is Kind.ACCEPT
+            sent.append(flying.seq)
+            over += 1
+            made = fate.settle(lane, Done(), T0, cancel_resolved=cancel)
+        elif flying is not None:
+            made = fate.settle(lane, Again(0, 1, 0, certain=False), T0, cancel_resolved=cancel)
+        if made is not None:
+            lane = made.lane
+            over += made.coalesced + made.cancelled
+        assert lane.pending() + lane.dead_count() + over == events
+
+
 # Through a process -------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +260,11 @@ async def test_an_event_that_cannot_be_folded_stops_no_start_is_listed_and_can_b
                 bridge.signal(signal.SIGTERM)
                 assert await bridge.exit_code() == 0
         assert [lane["key"] for lane in (await queue(path, "queue", "dead"))["lanes"]] == [KEY]
+        told = await trio.run_process(
+            [sys.executable, "-m", "mcp_ilert", "why", KEY, "--spool", str(path)], capture_stdout=True
+        )
+        assert b"is a dead letter since " in told.stdout
+        assert b"answered 0" not in told.stdout
         async with running(config):
             await queue(path, "queue", "replay", KEY)
             await until(lambda: arrived() == ["a", "b", KEY])

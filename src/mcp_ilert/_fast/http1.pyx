@@ -9,9 +9,9 @@ likes.
 
 Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value, CRLF;
 one Host; either one Content-Length in plain digits, or one Transfer-Encoding `chunked`, its chunks without
-extensions and trailers; Connection, if at all, `keep-alive` or `close`; no Upgrade, no Expect, no Origin (a browser's); no
-Content-Encoding but `identity`; nothing of these, nor of Content-Type and Authorization, twice. The decision
-does not depend on how the bytes were cut.
+extensions and trailers; Connection, if at all, `keep-alive` or `close`; no Upgrade, no Expect, no
+Origin (a browser's); no Content-Encoding but `identity`; nothing of these, nor of Content-Type and
+Authorization, twice. The decision does not depend on how the bytes were cut.
 
 Whatever is received is parsed at once: a pump that reads no further while much is `pending` bounds it
 all. The shortest request is 51 bytes.

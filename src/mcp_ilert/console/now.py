@@ -89,7 +89,9 @@ def stop_of(record: TargetRecord, now_ms: int) -> Stop | None:
 
 def _letter(letter: LetterView) -> str:
     late = "; something newer was delivered since, so only queue replay --force sends it"
+    # Without a status it was never sent, and the detail says why.
+    why = f": iLert answered {letter.status} at" if letter.status else " since"
     return (
-        f"{_op(letter.op, None)} is a dead letter: iLert answered {letter.status} at {clock(letter.at_ms)}: "
+        f"{_op(letter.op, None)} is a dead letter{why} {clock(letter.at_ms)}: "
         f"{letter.detail}{late if letter.superseded else '; mend the cause, then queue replay'}"
     )

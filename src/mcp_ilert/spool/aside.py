@@ -89,7 +89,7 @@ class _Step:
         self.entries: Sequence[Entry] = ()
 
     def fold(self, engine: Engine, key: str) -> None:
-        self.entries = engine.take(key)
+        self.entries = engine.out_of_tail(key)
         for self.at, entry in enumerate(self.entries):  # noqa: B020 - where it stood when it failed
             if self.at in self._faults:
                 engine.set_aside(entry, _why(self._faults[self.at]), self._now_ms)

@@ -192,7 +192,7 @@ class Engine:
         """Fold what the tail has of these lower-cased keys."""
         self._folder.fold(self._ahead(keys), now_ms)
 
-    def take(self, key: str) -> Sequence[Entry]:
+    def out_of_tail(self, key: str) -> Sequence[Entry]:
         """What the tail has of a lower-cased key, which the caller folds or sets aside, each in its turn."""
         return self._ahead((key,))[key]
 

@@ -96,7 +96,7 @@ def text(name: str, most: int) -> str | None:
 
 def severity() -> Severity | None:
     found = current.args.get("severity")
-    if not found:
+    if found is None:
         return None
     try:
         return Severity[found.upper()]

@@ -21,7 +21,11 @@ export class Refused extends Error {
 }
 
 /** No answer came. */
-export class Silent extends Error {}
+export class Silent extends Error {
+  constructor(cause) {
+    super("The bridge did not answer.", { cause });
+  }
+}
 
 export const token = () => sessionStorage.getItem(KEPT);
 export const keepToken = (text) => sessionStorage.setItem(KEPT, text);
@@ -50,10 +54,10 @@ async function ask(path, options) {
       return {};
     });
   } catch (error) {
-    throw new Silent(String(error));
+    throw new Silent(error);
   }
   // A proxy that finds no bridge behind it answers in its place.
-  if ([502, 504].includes(answer.status)) throw new Silent(`status ${answer.status}`);
+  if ([502, 504].includes(answer.status)) throw new Silent(answer.status);
   if (!answer.ok) throw new Refused(answer.status, body.detail ?? `status ${answer.status}`);
   return body;
 }

@@ -7,11 +7,17 @@ import { List } from "./lists.js";
 import { count, moment } from "./words.js";
 
 const LIMIT = 25;
+const KEPT_MS = 60_000;
 
-/** Open the list. `dead()` is how many events are dead; `frozen()` whether nothing may be changed. */
-export function open({ dead, frozen, changed }) {
-  const act = async (doing) => (await doing) && changed();
-  const all = el("button", { type: "button", textContent: "Replay all…", onclick: () => act(replayAll(dead())) });
+/** Open the list. `counts()` are the bridge's; `frozen()` says whether nothing may be changed. */
+export function open({ counts, frozen, changed }) {
+  const act = async (doing) => {
+    if (!(await doing)) return;
+    last = null;
+    changed();
+  };
+  const all = el("button", { type: "button", textContent: "Replay all…", onclick: () => act(replayAll(counts().dead)) });
+  let last = null; // the first page: it holds whole events, and is asked for again only where something was counted since
   return new List({
     title: "Dead letters",
     empty: "There are no dead letters.",
@@ -19,8 +25,12 @@ export function open({ dead, frozen, changed }) {
     idOf: (lane) => lane.id,
     row: (lane) => row(lane, frozen() ? null : act),
     load: async (after) => {
-      const page = await get("dead", { limit: LIMIT, after });
-      return { items: page.lanes, after: page.after };
+      const mark = JSON.stringify(counts());
+      if (after === null && last?.mark === mark && performance.now() - last.at < KEPT_MS) return last.page;
+      const found = await get("dead", { limit: LIMIT, after });
+      const page = { items: found.lanes, after: found.after };
+      if (after === null) last = { mark, page, at: performance.now() };
+      return page;
     },
   });
 }

@@ -27,7 +27,7 @@ class Life {
     this.lanes = el("ul", { className: "rows" });
     this.story = el("ol", { className: "story" });
     this.note = el("p", { className: "quiet", role: "status" });
-    this.more = el("button", { type: "button", hidden: true, textContent: "Show earlier", onclick: () => this.#earlier() });
+    this.more = el("button", { type: "button", hidden: true, textContent: "Show earlier", onclick: () => this.#earlier().catch((error) => say(this.note, error.message)) });
     this.nodes = [
       el("div", { className: "head" }, el("h2", { id: "panel-title", className: "key" }, theirs(key))),
       this.note,
@@ -49,10 +49,6 @@ class Life {
       this.now.replaceChildren();
       this.lanes.replaceChildren();
     }
-  }
-
-  restart() {
-    return this.refresh();
   }
 
   #shown({ history, now, lanes, before }) {

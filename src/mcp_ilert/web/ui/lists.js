@@ -21,7 +21,7 @@ export class List {
     this.empty = empty;
     this.rows = el("ul", { className: "rows" });
     this.note = el("p", { className: "quiet", role: "status" });
-    this.more = el("button", { type: "button", hidden: true, textContent: "Show more", onclick: () => this.#further() });
+    this.more = el("button", { type: "button", hidden: true, textContent: "Show more", onclick: () => this.#further().catch((error) => say(this.note, error.message)) });
     at("panel").replaceChildren(
       el("div", { className: "head" }, el("h2", { id: "panel-title", className: "unseen", textContent: title }), ...actions),
       hint ? el("p", { className: "quiet", textContent: hint }) : "",
@@ -44,14 +44,14 @@ export class List {
   /** From the first page on, because something else is wanted. */
   async restart() {
     this.#pages = 1;
-    await this.refresh();
+    await this.refresh().catch((error) => say(this.note, error.message));
   }
 
   async #further() {
-    this.#pages += 1;
     const asked = ++this.#asked;
     const page = await this.#load(this.#after);
     if (asked !== this.#asked) return;
+    this.#pages += 1;
     const known = new Set(this.#items.map(this.#idOf));
     this.#items = [...this.#items, ...page.items.filter((item) => !known.has(this.#idOf(item)))];
     this.#shown(page);

@@ -24,7 +24,7 @@ let view = null;
 const context = {
   now: () => (seen === null ? Date.now() : seen.at_ms + (performance.now() - seenAt)),
   targets: () => seen.targets.map((target) => target.name),
-  dead: () => seen.counts.dead,
+  counts: () => seen.counts,
   frozen: () => seen.read_only !== null,
   changed: () => {
     look.soon();
@@ -63,7 +63,7 @@ function failed(error) {
   } else if (error instanceof Refused && (error.unknown || error.status === 403)) {
     askToken(error);
   } else {
-    silentSince = null;
+    answered();
     say(at("says"), `The bridge does not tell how it is: ${error.message}`);
     at("status").className = "bad";
   }
@@ -171,7 +171,10 @@ function decoded(text) {
 
 addEventListener("hashchange", () => {
   route();
-  at("panel").focus({ preventScroll: location.hash !== "#panel" && !location.hash.startsWith("#key/") });
+  const panel = at("panel");
+  panel.focus({ preventScroll: true });
+  const { top } = panel.getBoundingClientRect();
+  if (top < 0 || top > innerHeight * 0.7) document.querySelector("nav").scrollIntoView();
 });
 
 at("find").onsubmit = (event) => {

@@ -16,6 +16,7 @@ export class Poller {
     this.#act = act;
     this.#every = everyMs;
     document.addEventListener("visibilitychange", () => (document.hidden ? this.#rest() : this.soon()));
+    addEventListener("online", () => this.soon());
   }
 
   start() {

@@ -8,16 +8,17 @@ import { count, lasting, moment, number } from "./words.js";
 const LIMIT = 50;
 const SEVERITIES = ["critical", "high", "medium", "low"];
 
+const wanted = { key: "", severity: "", target: "" }; // stays when somebody looks into a key and comes back
+
 /** Open the list. `now()` is the bridge's clock, `targets()` names the targets. */
 export function open({ now, targets }) {
-  const wanted = { key: "", severity: "", target: "" };
   let timer = null;
   const list = new List({
     title: "Waiting",
     empty: "Nothing waits.",
-    actions: [filters(wanted, targets(), () => {
+    actions: [filters(targets(), () => {
       clearTimeout(timer);
-      timer = setTimeout(() => list.restart().catch(() => {}), 250);
+      timer = setTimeout(() => list.restart(), 250);
     })],
     idOf: (lane) => `${lane.target} ${lane.key}`,
     markOf: (lane) => JSON.stringify(lane) + lasting(now() - lane.first_ms),
@@ -33,7 +34,7 @@ export function open({ now, targets }) {
   return list;
 }
 
-function filters(wanted, targets, changed) {
+function filters(targets, changed) {
   const choose = (name, label, choices) =>
     el(
       "label",
@@ -41,12 +42,12 @@ function filters(wanted, targets, changed) {
       `${label} `,
       el("select", { onchange: ({ target }) => ((wanted[name] = target.value), changed()) },
         el("option", { value: "", textContent: "all" }),
-        ...choices.map((choice) => el("option", { value: choice, textContent: choice }))),
+        ...choices.map((choice) => el("option", { value: choice, textContent: choice, selected: choice === wanted[name] }))),
     );
   return el(
     "form",
     { className: "filters", onsubmit: (event) => event.preventDefault() },
-    el("label", {}, "Key ", el("input", { type: "search", placeholder: "a part of it", autocomplete: "off", spellcheck: false,
+    el("label", {}, "Key ", el("input", { type: "search", placeholder: "a part of it", autocomplete: "off", spellcheck: false, value: wanted.key,
       oninput: ({ target }) => ((wanted.key = target.value.trim()), changed()) })),
     choose("severity", "Severity", SEVERITIES),
     choose("target", "Target", targets),
