@@ -39,7 +39,12 @@ async def test_no_fault_and_no_event_comes_behind_a_hush() -> None:
 async def hushed_at_once() -> None:
     """A hush in the moment in which producers and faults may begin."""
     asked: list[int] = []
-    producers = Producers(History(), lambda: asked.append(1) or 0)
+
+    def port() -> int:
+        asked.append(1)
+        return 0
+
+    producers = Producers(History(), port)
     ilert = Ilert(producers.history, random.Random(1))
     ilert.server = cast("SandboxServer", SimpleNamespace(now=trio.current_time))
     async with producers.mouth() as mouth, trio.open_nursery() as nursery:

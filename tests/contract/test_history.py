@@ -122,7 +122,8 @@ async def test_a_stop_of_the_target_is_told_for_as_long_as_the_lane_was_ready(wo
     world.clock.forward(100)
     await world.put(entry(at=T0 + 40_000))
     stopped = Stopped(Stop.CIRCUIT, T0 + 10_000, T0 + 90_000)
-    await world.settle(*await world.lease(stopped=stopped))
+    (delivery,) = await world.lease(stopped=stopped)
+    await world.settle(delivery)
     (what,) = await world.life()
     taken = attempt(what).taken
     assert taken is not None
@@ -132,7 +133,8 @@ async def test_a_stop_of_the_target_is_told_for_as_long_as_the_lane_was_ready(wo
 async def test_a_stop_that_was_over_before_is_not_told(world: Lived) -> None:
     world.clock.forward(100)
     await world.put(entry(at=T0 + 40_000))
-    await world.settle(*await world.lease(stopped=Stopped(Stop.PAUSED, T0, T0 + 40_000)))
+    (delivery,) = await world.lease(stopped=Stopped(Stop.PAUSED, T0, T0 + 40_000))
+    await world.settle(delivery)
     (what,) = await world.life()
     taken = attempt(what).taken
     assert taken is not None
