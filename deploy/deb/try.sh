@@ -22,7 +22,7 @@ root=$(mktemp -d)
 started=
 end() {
   for p in $started; do kill -9 "$p" 2>/dev/null || true; done
-  umount -R "$root/proc" "$root/dev" 2>/dev/null || true
+  umount --recursive --lazy "$root/proc" "$root/dev" 2>/dev/null || true
   rm -rf --one-file-system "$root"
 }
 trap end EXIT
@@ -59,7 +59,7 @@ must test $code = 2 # no key yet
 say run
 sed -i -e 's/^  webhook_key: ""/  webhook_key: sandbox-key\n  api_url: http:\/\/127.0.0.1:8081/' "$root/etc/mcp-ilert/mcp-ilert.yaml"
 must as_mcp mcp-ilert check-config /etc/mcp-ilert/mcp-ilert.yaml
-in_root mcp-ilert sandbox --port 8081 >/dev/null 2>&1 & started=$!
+(exec chroot "$root" env -i PATH=/usr/bin:/bin mcp-ilert sandbox --port 8081) >/dev/null 2>&1 & started=$!
 run first
 must has 1
 
