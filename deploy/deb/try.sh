@@ -22,7 +22,7 @@ root=$(mktemp -d)
 started=
 end() {
   for p in $started; do kill -9 "$p" 2>/dev/null || true; done
-  umount --recursive --lazy "$root/proc" "$root/dev" 2>/dev/null || true
+  for m in proc dev; do umount --lazy "$root/$m" 2>/dev/null || true; done # whole: what lies below belongs to another name space
   rm -rf --one-file-system "$root"
 }
 trap end EXIT
