@@ -23,6 +23,7 @@ from mcp_ilert.config import (
     SpoolSettings,
     Storm,
 )
+from mcp_ilert.dispatch.track import Track
 from mcp_ilert.errors import ConfigError
 from mcp_ilert.simulation import (
     Outage,
@@ -397,3 +398,39 @@ def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task
     with monkeypatch.context() as patch:
         patch.setattr(simulation, "feed", put_by_a_task)
         assert run(tmp_path, arrivals, settings, scenario) == by_the_clock
+
+
+@tuned(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ARRIVALS,
+    st.integers(1, 60),
+    st.sampled_from([0.0, 0.2 + 1 / 7000, 4 + 1 / 7000]),
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([1.0, 20.0, 300.0]),
+    OUTAGES,
+)
+@example(ONE_IS_DIGESTED, 1, 0.2, None, 300.0, [])
+def test_a_scheduler_that_sleeps_through_what_it_need_not_know_makes_the_same_report_as_one_that_is_always_woken(
+    tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after, outages
+):
+    arrivals = [
+        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
+        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
+    ]
+    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
+    settings = conf(
+        per_minute,
+        routes=() if places else (db,),
+        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
+    )
+    scenario = Scenario(per_minute=None, latency_seconds=latency, outages=tuple(outages))
+    asleep = run(tmp_path, arrivals, settings, scenario)
+
+    def always(track: Track) -> bool:
+        track.fresh = track.unsorted = True
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Track, "woken", always)
+        patch.setattr(Track, "wait", lambda *_args, **_named: None)
+        assert run(tmp_path, arrivals, settings, scenario) == asleep

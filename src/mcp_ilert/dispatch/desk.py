@@ -35,6 +35,8 @@ class Desk:
         self.places = Places(rules.max_in_flight)
         self.bell = Bell()
         """Wakes the scheduler."""
+        self.crowded = True
+        """When it looked last, more might have gone than there were places for."""
         self.idle = Bell()
         """Wakes who waits for the last attempt to end."""
         self._address: Pace | None = None

@@ -71,6 +71,8 @@ class Track:
         """Tokens that an attempt is planned with."""
         self.asked_at = 0.0
         self.quiet_until = 0.0
+        self.paced = False
+        """Until the scheduler looks again of itself, nothing may go here, whatever comes."""
         self.stopped: Stopped | None = None
         """When nothing but probes went here last."""
         self._stops = False
@@ -111,6 +113,20 @@ class Track:
         shared = park.shared(self.state.park, before.park, after.park)
         self.fresh |= shared.parked is not self.state.park.parked
         self.state = msgspec.structs.replace(self.state, learnt=after.learnt, park=shared)
+
+    def woken(self) -> bool:
+        """Something may have become ready; whether that lets the scheduler do anything sooner."""
+        news = not (self.fresh or self.paced) or (self.state.storm.on and not self.unsorted)
+        self.fresh = self.unsorted = True
+        return news
+
+    def wait(self, now: float, *, paced: bool) -> None:
+        """Nothing goes here now; `paced`: for want of tokens, so that nothing but time helps.
+
+        While what was learnt of the key, or a rejected digest, makes time change more than the tokens, it is not left
+        to itself.
+        """
+        self.paced = paced and self.state.learnt.budget is None and self.state.storm.suspended_until <= now
 
     def view(self, rules: Rules, now: float) -> View:
         """What planning needs to know; also brings the bucket up to date with the learnt budget."""
