@@ -46,10 +46,10 @@ class Folder:
 
     def fold(self, groups: Groups, now_ms: int) -> None:
         """Fold the entries of each lower-cased key, in their order."""
-        keys = iter(groups)
-        while chunk := tuple(islice(keys, CHUNK)):
-            found = self._engine.shelf.find(chunk)
-            _Chunk(self._engine).fold(((key, groups[key]) for key in chunk), found, now_ms)
+        items = iter(groups.items())
+        while chunk := list(islice(items, CHUNK)):
+            found = self._engine.shelf.find([key for key, _ in chunk])
+            _Chunk(self._engine).fold(chunk, found, now_ms)
 
 
 class _Chunk:
@@ -77,10 +77,14 @@ class _Chunk:
                 self._changed += self._fold_key(rows, group, now_ms)
         engine = self._engine
         engine.add_to("pending", len(self._new) - events)
-        engine.add_to("coalesced", self._coalesced)
-        engine.shelf.add(self._new)
-        engine.shelf.save_texts(self._texts)
-        engine.store_all(self._changed, now_ms)
+        if self._coalesced:
+            engine.add_to("coalesced", self._coalesced)
+        if self._new:
+            engine.shelf.add(self._new)
+        if self._texts:
+            engine.shelf.save_texts(self._texts)
+        if self._changed:
+            engine.store_all(self._changed, now_ms)
 
     # A run of alerts ------------------------------------------------------------------------------------------
 
@@ -130,7 +134,8 @@ class _Chunk:
         if not targets:
             engine.add_to("dropped_by_route", 1)
             return
-        engine.add_to("fanned_out", len(targets) - 1)
+        if len(targets) > 1:
+            engine.add_to("fanned_out", len(targets) - 1)
         for target in targets:
             lane = lanes.get(target) or self._new_lane(entry)
             if lane.member:
@@ -141,9 +146,10 @@ class _Chunk:
             folded = arrive(
                 lane, entry, dedupe_ms=engine.rules.dedupe_ms, cancel_resolved=engine.rules.cancel_resolved
             )
-            engine.add_to("coalesced", folded.coalesced)
-            engine.add_to("cancelled", folded.cancelled)
+            if folded.coalesced:
+                engine.add_to("coalesced", folded.coalesced)
             if folded.cancelled:
+                engine.add_to("cancelled", folded.cancelled)
                 engine.history.cancelled(lane, engine.name_of(target), entry)
             elif folded.lane is lane:
                 engine.history.repeated(lane, engine.name_of(target), entry)
