@@ -5,6 +5,7 @@ arrives is let in here, in the very moment in which Trio has nothing else to do 
 """
 
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 from trio.abc import Clock
@@ -13,11 +14,11 @@ from trio.abc import Clock
 class Arrivals(Protocol):
     """What comes from outside, in its order."""
 
-    def next_at(self) -> float:
-        """When, in seconds of this clock; infinite where nothing comes any more."""
+    def let_in(self, until: float, show: Callable[[float], None]) -> bool:
+        """Let in what comes by then, each at its time, which is shown on the clock; ends where that wakes anybody.
 
-    def let_in(self) -> bool:
-        """Let the next one in, now; whether that woke anybody."""
+        Whether it did. Times are seconds of the clock.
+        """
 
 
 class JumpClock(Clock):
@@ -38,17 +39,12 @@ class JumpClock(Clock):
 
         Without a deadline, Trio waits for itself.
         """
-        if self.arrivals is not None and self._let_in(self.arrivals, deadline):
+        if self.arrivals is not None and self.arrivals.let_in(deadline, self._show):
             return 0.0
         if deadline < math.inf:
             self._now = max(self._now, deadline)
             return 0.0
         return deadline
 
-    def _let_in(self, arrivals: Arrivals, deadline: float) -> bool:
-        """Let in what arrives until the deadline, each at its time; stops where someone wakes."""
-        woke = False
-        while not woke and (at := arrivals.next_at()) <= deadline and at < math.inf:
-            self._now = max(self._now, at)
-            woke = arrivals.let_in()
-        return woke
+    def _show(self, at: float) -> None:
+        self._now = max(self._now, at)

@@ -109,6 +109,12 @@ class Engine:
         """The ledger as it stands in this transaction."""
         return Counts(**self._terms)
 
+    @property
+    def occupied(self) -> int:
+        """What `Rules.max_pending` bounds: lanes in which something waits or may come to, each event in the inbox."""
+        terms: Mapping[str, int] = self._terms
+        return terms["lanes"] + terms["members"] + terms["inbox"]
+
     def save(self) -> None:
         """Write the history, the targets' numbers of lanes and the ledger; the last act of each transaction."""
         self.history.flush(self.rules)
@@ -140,6 +146,15 @@ class Engine:
         kept = self._fold_critical(batch, now_ms) if batch.critical else batch.kept
         if kept:
             self.shelf.append(self._follow(kept, batch.bytes), len(kept), ENCODE(kept))
+
+    def take(self, entry: Entry, now_ms: int) -> None:
+        """Accept and fold one entry, before which nothing waits in the inbox."""
+        self._terms["accepted"] += 1
+        if entry.target == DROP and entry.kind is Kind.ALERT:
+            self._terms["dropped_by_route"] += 1
+            return
+        self._terms["pending"] += 1
+        self._folder.fold({entry.key.lower(): [entry]}, now_ms)
 
     def append(self, batch: Batch) -> None:
         """Accept entries of which none is critical, as a transaction of its own that does nothing else."""
@@ -413,9 +428,12 @@ class Engine:
                 adds.append((target, lane, placement))
             else:
                 saves.append((Row(row.id, target, lane), placement))
-        self.shelf.add(adds)
-        self.shelf.save(saves)
-        self.shelf.remove(removes)
+        if adds:
+            self.shelf.add(adds)
+        if saves:
+            self.shelf.save(saves)
+        if removes:
+            self.shelf.remove(removes)
 
     def _touch(self, target: int, placement: Placement) -> None:
         """Something is ready, or has a time at which it will be; wakes only where that is news."""
@@ -426,12 +444,18 @@ class Engine:
             self.touched.add(target)
 
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
-        pending, waited = after.pending(), before.pending() if before is not None else 0
-        self._terms["pending"] += pending - waited
-        self._terms["lanes"] += (pending > 0) - (waited > 0)
-        self._lanes[target] += (pending > 0) - (waited > 0)
-        self._terms["members"] += (after.member > 0) - (before is not None and before.member > 0)
-        self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
+        terms = self._terms
+        pending, dead = after.pending(), after.dead_count()
+        waited = died = member = 0
+        if before is not None:
+            waited, died, member = before.pending(), before.dead_count(), before.member
+        if pending != waited:
+            terms["pending"] += pending - waited
+            more = (pending > 0) - (waited > 0)
+            terms["lanes"] += more
+            self._lanes[target] += more
+        terms["members"] += (after.member > 0) - (member > 0)
+        terms["dead"] += dead - died
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
         """Where the indexes have the lane; None where nothing of it needs keeping."""
