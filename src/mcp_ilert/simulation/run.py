@@ -116,6 +116,7 @@ class World:
             name,
             self._core,
             self._now,
+            self._clock.sleep,
             settings.ilert.timeout_seconds,
             {severity: words[severity.name.lower()] for severity in Severity},
             interpreter(self._mapper),

@@ -130,16 +130,15 @@ class Writer:
         return 0.0 if self._store.engine.tail.begun else FOLD_IDLE
 
     def lone(self, entry: Entry) -> bool:
-        """Take one event, as a batch of itself would be; False: its batch has more to do, or to look at.
+        """Take one event, accepted now, as a batch of itself would be; False: its batch has more to do, or to look at.
 
         For a store that cannot fail, and of which nobody reads what a transaction leaves but the next one.
         """
         engine = self._store.engine
         if engine.tail or engine.digests.busy or engine.occupied >= engine.rules.max_pending:
             return False
-        now_ms = self._now_ms()
-        engine.take(entry, now_ms)
-        self._prune(engine, now_ms)
+        engine.take(entry, entry.accepted_ms)
+        self._prune(engine, entry.accepted_ms)
         return True
 
     def at_once(self, work: Callable[[Engine], T]) -> T:
