@@ -35,6 +35,8 @@ class Desk:
         self.places = Places(rules.max_in_flight)
         self.bell = Bell()
         """Wakes the scheduler."""
+        self.last = False
+        """There is no next life: what is kept for it is not made."""
         self.crowded = True
         """When it looked last, more might have gone than there were places for."""
         self.idle = Bell()
@@ -73,7 +75,9 @@ class Desk:
                 each.show(self.metrics)
 
     def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
-        """The states to be committed together with a lease or a settlement."""
+        """The states to be committed together with a lease or a settlement, for the next life."""
+        if self.last:
+            return {}
         now, wall_ms = trio.current_time(), self.now_ms()
         return {track.name: track.blob(self.address, now, wall_ms) for track in tracks}
 

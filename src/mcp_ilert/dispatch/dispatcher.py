@@ -53,8 +53,12 @@ class Dispatcher:
         metrics: Metrics,
         now_ms: NowMs = wall_ms,
         random: Chance = chance.random,
+        *,
+        last: bool = False,
     ) -> None:
+        """`last`: the spool has no other dispatcher after this one."""
         self._desk = Desk(spool, rules(settings), metrics, now_ms, random)
+        self._desk.last = last
         self._desk.tracks = {name: Track(name, target) for name, target in targets.items()}
         self._retired: list[Post] = []
         self._life: _Life | None = None

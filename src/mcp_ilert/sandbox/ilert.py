@@ -102,9 +102,9 @@ class SandboxIlert:
         self.advance(now)
         self._number += 1
         if not self.requests.maxlen and self.on_event is None and self.script.empty:
-            answer = self._handle(request, now)
-            self._statuses[answer.status] += 1
-            return self._late(answer)
+            at_once = self._handle(request, now)
+            self._statuses[at_once.status] += 1
+            return self._late(at_once)
         facts, seen = self._look(request)
         fault = self.script.of_request(facts, now)
         applied = self._handle(request, now) if fault is None or is_applied(fault) else None

@@ -89,7 +89,7 @@ class World:
         )
         async with open_memory_spool(rules, alarm, self._now_ms) as spool:
             draw = random.Random(self._setup.scenario.seed).random  # noqa: S311 - repeatable on purpose
-            dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw)
+            dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw, last=True)
             alarm.dispatcher = dispatcher
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(dispatcher.run)

@@ -450,8 +450,8 @@ class Engine:
         if before is not None:
             waited, died, member = before.pending(), before.dead_count(), before.member
         if pending != waited:
-            terms["pending"] += pending - waited
             more = (pending > 0) - (waited > 0)
+            terms["pending"] += pending - waited
             terms["lanes"] += more
             self._lanes[target] += more
         terms["members"] += (after.member > 0) - (member > 0)
@@ -459,17 +459,23 @@ class Engine:
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
         """Where the indexes have the lane; None where nothing of it needs keeping."""
+        if len(lane.waiting) == 1 and lane.flying is None and not (lane.dead or lane.member):  # mostly
+            op, due_ms = lane.waiting[0], lane.due_ms
+            state = State.BACKOFF if due_ms > now_ms else State.READY
+            return Placement(
+                state, op.severity, lane.sent, op.first_ms, due_ms, len(lane.letters), mark(lane)
+            )
         forget = fate.forget_ms(
             lane, dedupe_ms=self.rules.dedupe_ms, remember_open_ms=self.rules.remember_open_ms
         )
         if forget is not None and forget <= now_ms:
             return None
-        op = lane.flying
+        flying = lane.flying
         return Placement(
             lane.state(now_ms),
-            op.severity if op is not None else lane.severity(),
+            flying.severity if flying is not None else lane.severity(),
             lane.sent,
-            op.first_ms if op is not None else lane.oldest_ms(),
+            flying.first_ms if flying is not None else lane.oldest_ms(),
             _due_ms(lane, forget),
             len(lane.letters),
             mark(lane),

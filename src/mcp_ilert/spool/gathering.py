@@ -63,7 +63,10 @@ class Gathering(msgspec.Struct, frozen=True, array_like=True):
 
     def worst(self) -> Severity:
         """The highest severity of the members."""
-        return next((s for s in Severity if self.unresolved[s - 1]), Severity.LOW)
+        critical, high, medium, _ = self.unresolved
+        if critical:
+            return Severity.CRITICAL
+        return Severity.HIGH if high else Severity.MEDIUM if medium else Severity.LOW
 
 
 def joined(gathering: Gathering, severity: Severity, summary: str, first_ms: int) -> Gathering:
