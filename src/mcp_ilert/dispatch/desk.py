@@ -56,6 +56,11 @@ class Desk:
         now = trio.current_time()
         self._address = Pace(*limits(rate(ADDRESS_PER_MINUTE), Learnt(), now), tokens, now)
 
+    @property
+    def unsteady(self) -> bool:
+        """Whether time changes more at some target than its tokens, so that each look brings it up to date."""
+        return not all(track.steady for track in self.tracks.values())
+
     def siblings(self, track: Track) -> list[Track]:
         """The other targets that send by the same key."""
         key = track.post.target.credential

@@ -78,7 +78,7 @@ class Dispatcher:
 
     def wake(self, targets: frozenset[str]) -> bool:
         """Something became ready at these targets; whether that is a reason to look. Call it in Trio's thread."""
-        woke = False
+        woke = self._desk.unsteady
         for name in targets & self._desk.tracks.keys():
             woke |= self._desk.tracks[name].woken()
         if woke:

@@ -120,11 +120,11 @@ class Scheduler:
                 case Go() as go:
                     if not go.probe:
                         track.stop(None, wall_ms)
-                    track.paced = False
+                    track.looked(now, paced=False)
                     ready.append((track, go, 1 if go.probe else view.tokens))
                 case Sleep(until=at, why=why, paced=paced):
                     track.stop(why, wall_ms)
-                    track.wait(now, paced=paced)
+                    track.looked(now, paced=paced)
                     until = min(until, at)
         most = max((track.cost for track, _, _ in ready), default=1)
         desk.crowded = bool(ready)

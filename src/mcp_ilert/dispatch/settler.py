@@ -82,7 +82,7 @@ class Settler:
                 self.return_refused(each)
         if any(item.track.name not in desk.tracks for item in batch):
             self._nursery.start_soon(self._move)
-        if desk.crowded or any(not _leaves_all(item) for item in batch):
+        if desk.crowded or desk.unsteady or any(not _leaves_all(item) for item in batch):
             desk.bell.ring()
         desk.idle.ring()
 

@@ -73,6 +73,8 @@ class Track:
         self.quiet_until = 0.0
         self.paced = False
         """Until the scheduler looks again of itself, nothing may go here, whatever comes."""
+        self.steady = False
+        """Time brings nothing but tokens: nothing learnt of the key is unlearnt, no rejected digest forgotten."""
         self.stopped: Stopped | None = None
         """When nothing but probes went here last."""
         self._stops = False
@@ -120,13 +122,10 @@ class Track:
         self.fresh = self.unsorted = True
         return news
 
-    def wait(self, now: float, *, paced: bool) -> None:
-        """Nothing goes here now; `paced`: for want of tokens, so that nothing but time helps.
-
-        While what was learnt of the key, or a rejected digest, makes time change more than the tokens, it is not left
-        to itself.
-        """
-        self.paced = paced and self.state.learnt.budget is None and self.state.storm.suspended_until <= now
+    def looked(self, now: float, *, paced: bool) -> None:
+        """The scheduler has looked; `paced`: nothing goes for want of tokens, so that nothing but time helps."""
+        self.steady = self.state.learnt.budget is None and self.state.storm.suspended_until <= now
+        self.paced = paced and self.steady
 
     def view(self, rules: Rules, now: float) -> View:
         """What planning needs to know; also brings the bucket up to date with the learnt budget."""

@@ -128,6 +128,7 @@ class World:
             name,
             self._core,
             self._now,
+            self._clock.sleep,
             self._setup.settings.ilert.timeout_seconds,
             target.services,
             interpreter(self._mapper),
