@@ -73,8 +73,9 @@ class _Chunk:
             events += len(group)
             rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
             run = run_of(group)
-            if run is None or run[0] == DROP or not self._fold_run(group[0].key, run, rows):
-                self._changed += self._fold_key(rows, group, now_ms)
+            alike = run is not None and run[0] != DROP
+            if run is None or not alike or not self._fold_run(group[0].key, run, rows):
+                self._changed += self._fold_key(rows, group, now_ms, alike=alike)
         engine = self._engine
         engine.add_to("pending", len(self._new) - events)
         if self._coalesced:
@@ -119,14 +120,35 @@ class _Chunk:
 
     # Event by event -------------------------------------------------------------------------------------------
 
-    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
+    def _fold_key(
+        self, rows: Mapping[int, Row], group: list[Entry], now_ms: int, *, alike: bool
+    ) -> Iterator[Changed]:
+        """Fold each by itself; of those that are `alike`, a run, only as many as need it."""
         lanes = {target: row.lane for target, row in rows.items()}
-        for entry in group:
+        for i, entry in enumerate(group, 1):
             self._fold_entry(entry, lanes, now_ms)
+            if alike and i < len(group) and lanes[target := self._engine.target(entry.target).id].waiting:
+                if self._fold_rest(group[i:], target, lanes):
+                    break
+                alike = False  # what is in the way stays there
         for target, lane in lanes.items():
             row = rows.get(target)
             if row is None or row.lane is not lane:
                 yield row, target, lane
+
+    def _fold_rest(self, group: list[Entry], target: int, lanes: dict[int, Lane]) -> bool:
+        """Fold the rest of a run in one step, behind what waits and is therefore no repeat."""
+        run = run_of(group)
+        if run is None:
+            return False
+        _, severity, count, first_ms, last_ms, payload = run
+        op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
+        folded = arrive_run(lanes[target], op, self._engine.rules.dedupe_ms)
+        if folded is None:
+            return False
+        self._coalesced += folded.coalesced
+        lanes[target] = folded.lane
+        return True
 
     def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
         engine = self._engine

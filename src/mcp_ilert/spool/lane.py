@@ -240,7 +240,8 @@ def arrive_run(lane: Lane, run: Op, dedupe_ms: int) -> Folded | None:
         return None
     if waiting and waiting[0].kind is not A:
         return None
-    if not waiting and lane.digest and run.first_ms - lane.delivered_ms < dedupe_ms:
+    idle = not (waiting or lane.flying or lane.returning)
+    if idle and lane.digest and run.first_ms - lane.delivered_ms < dedupe_ms:
         return None  # some of it may repeat what was delivered
     seq = lane.seq + run.count
     if waiting:
