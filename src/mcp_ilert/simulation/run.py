@@ -140,21 +140,23 @@ class World:
 
     def _entries(self, arrivals: Iterator[Arrival]) -> Iterator[Entry]:
         """What the bridge would make of the traffic; ends where the file is not to be read any more."""
+        taker, journal = self._taker, self._journal
         try:
             for arrival in arrivals:
-                self._journal.events += 1
-                entry = self._entry(arrival)
+                journal.events += 1
+                entry: Entry | None = None
+                if taker is not None:
+                    entry = taker.take(arrival.payload, len(arrival.payload), arrival.at_ms, None)
+                if entry is None:
+                    entry = self._entry(arrival)
                 if entry is not None:
                     yield entry
         except ConfigError as problem:
             self._problem = problem
 
     def _entry(self, arrival: Arrival) -> Entry | None:
+        """With care, where it was not in order at once."""
         payload = arrival.payload
-        if self._taker is not None:
-            entry: Entry | None = self._taker.take(payload, len(payload), arrival.at_ms, None)
-            if entry is not None:
-                return entry
         try:
             check_text(payload)
             return self._mapper.entry(check(payload), payload, arrival.at_ms)

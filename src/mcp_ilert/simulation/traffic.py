@@ -22,6 +22,7 @@ DISORDER_MS = 60_000
 """So much earlier than the line before a line may be: doors commit side by side. It is taken at that one's time."""
 MOST_MS = 253_402_300_000_000
 LONGEST_LINE = 17 * 1024 * 1024
+BUFFER = 1024 * 1024
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -48,7 +49,7 @@ def read_traffic(path: Path) -> Iterator[Arrival]:
     """The file's events. Raises ConfigError, which names the line, where it is no recorded traffic."""
     last = 0
     try:
-        with path.open("rb") as file:
+        with path.open("rb", buffering=BUFFER) as file:
             for number, text in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
                 try:
                     line = _decode(text)

@@ -444,6 +444,8 @@ class Engine:
             self.touched.add(target)
 
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
+        if before is not None and _counted_alike(before, after):
+            return
         terms = self._terms
         pending, dead = after.pending(), after.dead_count()
         waited = died = member = 0
@@ -498,6 +500,18 @@ def news(known: Agenda, placement: Placement) -> Agenda:
     if placement.severity is Severity.CRITICAL:
         return known if known.critical_ready else msgspec.structs.replace(known, critical_ready=True)
     return known if known.others_ready else msgspec.structs.replace(known, others_ready=True)
+
+
+def _counted_alike(before: Lane, after: Lane) -> bool:
+    """Whether a lane's change is surely none to the ledger: most are of texts and times."""
+    return (
+        len(before.waiting) == len(after.waiting)
+        and before.letters is after.letters
+        and before.dead is after.dead
+        and before.member == after.member
+        and not (before.flying or after.flying or before.returning or after.returning)
+        and (before.gathers is None) is (after.gathers is None)
+    )
 
 
 def _nothing_diverted(_lane_id: int) -> bool:
