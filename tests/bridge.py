@@ -14,6 +14,7 @@ import httpx
 import trio
 
 START_SECONDS = 30.0
+PROGRAM = ("-m", "mcp_ilert")
 
 
 class Bridge:
@@ -80,9 +81,11 @@ def write_config(folder: Path, ilert_url: str, **sections: Any) -> Path:
 
 
 @asynccontextmanager
-async def running(config: Path, *, args: Iterable[str] = ("serve",)) -> AsyncIterator[Bridge]:
+async def running(
+    config: Path, *, args: Iterable[str] = ("serve",), program: Sequence[str] = PROGRAM
+) -> AsyncIterator[Bridge]:
     """Start the bridge and wait until it has; killed at the end if it is still there."""
-    async with spawned([*args, "--config", str(config)]) as bridge:
+    async with spawned([*args, "--config", str(config)], program=program) as bridge:
         with trio.fail_after(START_SECONDS):
             started = partial(bridge.logged, "started")
             await _first(bridge.process, started)
@@ -91,7 +94,7 @@ async def running(config: Path, *, args: Iterable[str] = ("serve",)) -> AsyncIte
 
 @asynccontextmanager
 async def spawned(
-    args: list[str], config: Path = Path(), program: Sequence[str] = ("-m", "mcp_ilert")
+    args: list[str], config: Path = Path(), program: Sequence[str] = PROGRAM
 ) -> AsyncIterator[Bridge]:
     """Start the program, whatever comes of it."""
     command = [sys.executable, *program, *args]

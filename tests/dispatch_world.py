@@ -14,7 +14,7 @@ from mcp_ilert.events import Delivered, Delivery, Entry, Kind, Outcome, Severity
 from mcp_ilert.spool import open_memory_spool
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.targets.port import More, at_once
+from mcp_ilert.targets.port import More, at_once, seal
 
 EPOCH_MS = 1_800_000_000_000
 OK = Delivered(202)
@@ -85,9 +85,16 @@ class FakeTarget:
     """Answers each delivery as told, after some seconds; remembers what came, and when."""
 
     def __init__(
-        self, name: str = "default", seconds: float = 0.0, *, requests: int = 1, key: str = ""
+        self,
+        name: str = "default",
+        seconds: float = 0.0,
+        *,
+        requests: int = 1,
+        key: str = "",
+        secret: str = "",
     ) -> None:
-        """An attempt takes so many `requests`; `key`: that of several targets."""
+        """An attempt takes so many `requests`; `key`: names that of several targets; `secret`: the key itself."""
+        self.secret = secret or key or name
         self.name = name
         self.key = key
         self.requests = requests
@@ -111,6 +118,9 @@ class FakeTarget:
     @property
     def credential(self) -> str:
         return self.key or self.name
+
+    def sealed(self, salt: bytes) -> bytes:
+        return seal(self.secret, salt)
 
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         self.came.append((trio.current_time(), delivery))

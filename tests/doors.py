@@ -23,6 +23,7 @@ from mcp_ilert.doors.tls import ALPN, Clients
 from mcp_ilert.intake import Intake, Limits
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
+from mcp_ilert.service.doors import MOST_BODY_BYTES
 from mcp_ilert.web.app import bridge_app
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.webhooks import Webhooks
@@ -76,7 +77,6 @@ class Bridge:
             guard=self.guard,
             metrics=self.metrics,
             readiness=lambda: (self.reasons, self.notes),
-            counts=self.spool.counts,
             version="1.2.3",
             read_timeout_seconds=read_timeout,
             webhooks=self.webhooks,
@@ -116,7 +116,7 @@ async def open_bridge(
     sockets, lines = (listening_sockets("127.0.0.1", 0, keys=("listen.address", port)) for port in "ab")
     fast = None
     if carry != "hypercorn":
-        sizes = Sizes(limits.max_body_bytes, line_bytes=limits.max_event_bytes)
+        sizes = Sizes(min(limits.max_body_bytes, MOST_BODY_BYTES), line_bytes=limits.max_event_bytes)
         fast = Fast(bridge.events, sizes, lines, pump=carry)
     deadlines = deadlines or Deadlines(body=read_timeout)
     bridge.secure = tls is not None

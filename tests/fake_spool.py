@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import trio
 
-from mcp_ilert.errors import McpIlertError, UnavailableError
-from mcp_ilert.events import Counts, Entry
+from mcp_ilert.errors import McpIlertError, RepeatedError, UnavailableError
+from mcp_ilert.events import Counts, Entry, Message
 from mcp_ilert.spool.port import Done
 
 
@@ -14,7 +14,7 @@ class Gate:
 
     def __init__(self, *, shut: bool = True):
         self.shut = shut
-        self.behind: list[tuple[Sequence[Sequence[Entry]], Done]] = []
+        self.behind: list[tuple[Sequence[Sequence[Entry]], Done, Message | None]] = []
         self._spool: FakeSpool
 
     def at(self, spool: "FakeSpool") -> None:
@@ -29,6 +29,7 @@ class Gate:
 class FakeSpool:
     def __init__(self):
         self.puts: list[list[Entry]] = []
+        self.messages: dict[str, Message] = {}
         self.offers = 0
         self.full = False
         self.broken = False
@@ -42,27 +43,32 @@ class FakeSpool:
         self.gate.at(self)
         return self.gate
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:
         if self.broken:
             raise RuntimeError("a bug in the spool")
         self.offers += 1
         if self.gate.shut:
-            self.gate.behind.append((puts, done))
+            self.gate.behind.append((puts, done, message))
             self._came.set()
         else:
-            self.answer(puts, done)
+            self.answer(puts, done, message)
 
-    def answer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def answer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None) -> None:
         answers: list[McpIlertError | None] = [None] * len(puts)
         if self.full:
             answers = [UnavailableError("the spool is full", retry_after_seconds=7)] * len(puts)
+        elif message is not None and message.name in self.messages:
+            known = self.messages[message.name]
+            answers = [RepeatedError(known.accepted, known.rejected)]
         else:
             self.puts += [list(entries) for entries in puts]
+            if message is not None:
+                self.messages[message.name] = message
         done(answers)
 
     async def waiting(self, number: int) -> None:
         """Returns once so many requests wait at the gate."""
-        while sum(len(puts) for puts, _ in self.gate.behind) < number:
+        while sum(len(puts) for puts, *_ in self.gate.behind) < number:
             self._came = trio.Event()
             await self._came.wait()
 

@@ -16,7 +16,7 @@ from mcp_ilert.events import (
     Throttled,
     Unavailable,
 )
-from mcp_ilert.targets.port import More, at_once
+from mcp_ilert.targets.port import More, at_once, seal
 
 if TYPE_CHECKING:
     from month import Month
@@ -52,6 +52,9 @@ class Ilert:
     @property
     def requests(self) -> int:
         return 1
+
+    def sealed(self, salt: bytes) -> bytes:
+        return seal(self.name, salt)
 
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         """An attempt, judged before it is answered."""

@@ -122,7 +122,7 @@ class Ilert:
     async def go_wrong(self, producers: Producers) -> None:
         """Other faults every moment; between them, and while the producers pause, none."""
         while True:
-            await producers.may_speak.wait()
+            await producers.allowed()
             self.set(*self._chosen())
             await trio.sleep(self._dice.uniform(0.3, 2))
             if producers.may_speak.is_set():
@@ -135,6 +135,10 @@ class Ilert:
             self.doubt()
         self.core.clear_faults()
         self.core.set_faults(*faults, now=self.server.now())
+
+    def faults_now(self) -> tuple[Fault, ...]:
+        """What goes wrong at this moment."""
+        return self.core.script.faults(self.server.now())
 
     def _chosen(self) -> list[Fault]:
         dice = self._dice

@@ -38,6 +38,11 @@ class Producers:
         number = next(self._numbers)
         return Word(number, key, target, status, priority, f"{key} {number}")
 
+    async def allowed(self) -> None:
+        """Wait until they may speak; it still is so when this returns, for nothing comes in between."""
+        while not self.may_speak.is_set():
+            await self.may_speak.wait()
+
     async def hush(self) -> None:
         """Have them pause, and wait until nothing is on its way."""
         self.may_speak = trio.Event()
@@ -47,7 +52,7 @@ class Producers:
 
     async def speak(self, mouth: "Mouth", words: Sequence[Word]) -> bool:
         """Send these in one request once it is allowed; whether they were taken."""
-        await self.may_speak.wait()
+        await self.allowed()
         self._speaking += 1
         try:
             return await mouth.say(words)

@@ -260,8 +260,11 @@ class Run:
             await self._until(lambda view: not view.counts().inbox and not look.waiting(view)["default"])
             with SpoolView(self.spool) as view:
                 waiting = look.waiting(view)
-            if not waiting["refused"]:
-                raise BrokenPromiseError("what iLert refuses does not wait")
+                if not waiting["refused"]:
+                    stand = [(x.state, x.remote, x.waiting) for x in view.show("refused-0")]
+                    raise BrokenPromiseError(
+                        f"what iLert refuses does not wait: {stand}, of {waiting}; at iLert {self.ilert.faults_now()}"
+                    )
             self.seen["limited lanes that waited while others drained"] += waiting["limited"]
             self.seen["refused lanes that waited while others drained"] += waiting["refused"]
             await self.kill(bridge)

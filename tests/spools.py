@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
-from mcp_ilert.events import Entry, Kind, Severity
+from mcp_ilert.events import Decision, Delivery, Done, Entry, Kind, Said, Settlement, Severity
 from mcp_ilert.spool import open_memory_spool, open_spool
-from mcp_ilert.spool.port import Rules
+from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 
 KINDS = ("memory", "inline", "thread")
@@ -48,6 +49,36 @@ async def opened(
     else:
         async with open_spool(folder / "spool.db", rules, wake, clock, inline=kind == "inline") as spool:
             yield spool
+
+
+class World:
+    """A spool with a clock, and the shortest words for what is done to it."""
+
+    def __init__(self, spool: WrittenSpool, clock: Clock) -> None:
+        self.spool, self.clock = spool, clock
+
+    async def put(self, *entries: Entry) -> None:
+        await self.spool.put(entries)
+
+    async def lease(
+        self, tokens: int = 1, *, target: str = "default", others: int = 99, **want: Any
+    ) -> list[Delivery]:
+        leased = await self.spool.lease([Want(target, tokens, others, **want)], {}, self.clock())
+        return list(leased.deliveries)
+
+    async def settle(
+        self, delivery: Delivery, decision: Decision | None = None, said: Said | None = None
+    ) -> None:
+        ended = Settlement(delivery.lease, decision or Done(), self.clock(), said or Said(202, "", "c-1"))
+        await self.spool.settle([ended], {}, self.clock())
+
+    async def send(
+        self, decision: Decision | None = None, said: Said | None = None, *, target: str = "default"
+    ) -> Delivery:
+        """Send the one thing that goes next."""
+        (delivery,) = await self.lease(target=target)
+        await self.settle(delivery, decision, said)
+        return delivery
 
 
 def entry(

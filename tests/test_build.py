@@ -128,10 +128,28 @@ def test_the_sdist_builds_into_a_wheel_whose_compiled_modules_win_the_import(tre
     assert all(line.startswith(str(tree)) for line in seen.stdout.split())
 
 
+@compiler
+def test_an_abi3_build_is_one_wheel_for_all_pythons_from_3_11_on(tree: Path) -> None:
+    for path in (
+        tree / "src/mcp_ilert/_fast"
+    ).iterdir():  # one that reads bytes by macros, and one in plain Python
+        if path.stem not in {"__init__", "http1", "token_bucket"}:
+            path.unlink()
+    built = build_wheel(tree, MCP_ILERT_ABI3="1", MCP_ILERT_REQUIRE_FAST="1")
+    assert built.returncode == 0, built.stdout
+    assert "implicit" not in built.stdout
+    name, files = contents(tree)
+    assert "-cp311-abi3-" in name
+    assert {Path(file).name for file in files if file.endswith(".so")} == {
+        "http1.abi3.so",
+        "token_bucket.abi3.so",
+    }
+
+
 LISTED = """
 import runpy, setuptools, Cython.Build
 Cython.Build.cythonize = lambda modules, **_: modules
-def setup(ext_modules):
+def setup(ext_modules, **_):
     for m in ext_modules:
         print((m.name, m.include_dirs, m.extra_objects))
 setuptools.setup = setup

@@ -85,6 +85,21 @@ def spool(tmp_path: Path) -> Path:
     return tmp_path / "spool.db"
 
 
+async def test_a_resolve_that_an_alert_in_doubt_was_folded_into_came_when_it_came(spool: Path) -> None:
+    resolve = event("k", "x", kind=Kind.RESOLVE, at=NOW + 7_000)
+    await Story(spool).play(
+        event("k", "x"),
+        2,
+        sent(Again(NOW + 9_000, 1, 0, certain=False), Said(0, "timeout", None)),
+        resolve,
+        8,
+        sent(),
+    )
+    told = await lines(spool, "k")
+    assert '2026-09-21 14:13:27.000  a resolve came (critical) from probe-1: "x"' in told
+    assert not [line for line in told if "folded in" in line]
+
+
 async def test_who_was_paged_reads_why_and_how(spool: Path) -> None:
     await Story(spool).play(
         event("Db-7/Disk", "disk at 90%"),

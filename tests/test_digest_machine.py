@@ -1,22 +1,13 @@
 """Digests by a state machine: the real spool and a plain model do the same, to several keys and at every point."""
 
-import tempfile
-from pathlib import Path
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from lane_model import LaneModel, plain
 from mcp_ilert.events import (
-    Again,
-    DeadByOutage,
-    DeadByRejection,
-    Decision,
     Delivery,
-    Done,
     Entry,
-    Kind,
     Settlement,
     Severity,
 )
@@ -24,19 +15,11 @@ from mcp_ilert.spool.changes import step
 from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.lane import Lane
 from mcp_ilert.spool.port import Drop, Gather, Replay, Rules, Want
-from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
 from mcp_ilert.spool.view import SpoolView
-from spools import OF, Clock
+from spools import OF
+from store_machine import ENDS, LETTERS, StoreMachine
 
 KEYS = ("a1", "a2", "b1")
-LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
-ENDS: dict[str, Decision] = {
-    "ok": Done(),
-    "certain": Again(0, 1, 0, certain=True),
-    "uncertain": Again(0, 1, 0, certain=False),
-    "dies": DeadByOutage(0, certain=False),
-    "rejected": DeadByRejection(400, "no"),
-}
 
 
 def brief(payload: bytes) -> Brief:
@@ -49,27 +32,15 @@ def group_of(key: str) -> str:
     return key[0]
 
 
-class DigestMachine(RuleBasedStateMachine):
+class DigestMachine(StoreMachine):
     """Keys of two groups on a real file, closed and opened again at any point, in a storm that comes and goes."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.clock = Clock()
-        self.folding = Rules(dedupe_ms=1, brief=brief)
+        super().__init__(Rules(dedupe_ms=1, brief=brief))
         self.models = {key: LaneModel() for key in KEYS}
         self.owns = {group_of(key): LaneModel() for key in KEYS}
         """The digests' own lanes: they fold like any other."""
         self.flying: dict[str, Delivery] = {}
-        self.number = 0
-        self.store: Store = self.open()
-
-    def open(self) -> Store:
-        return SqliteStore(Path(self.folder.name) / "spool.db", self.folding, self.clock)
-
-    def teardown(self) -> None:
-        self.store.close()
-        self.folder.cleanup()
 
     # What the model makes of it ------------------------------------------------------------------------------
 
@@ -203,9 +174,7 @@ class DigestMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.store.close()
-        self.store = self.open()
-        self.store.transact(lambda e: e.recover(self.clock()))
+        self.reopen()
         for delivery in self.flying.values():
             self.model_of(delivery).fail(certain=False, dies=False)
         self.flying = {}
@@ -255,19 +224,15 @@ class DigestMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_disk_recounts_the_same(self) -> None:
-        path = Path(self.folder.name) / "spool.db"
-        if path.exists():
-            with SpoolView(path, self.clock) as view:
+        if not self.memory:
+            with SpoolView(self.path, self.clock) as view:
                 assert view.audit().error == 0
 
 
 class MemoryMachine(DigestMachine):
-    """The same on the memory shelf, which a restart cannot forget here: it stays open."""
+    """The same on the memory shelf."""
 
-    def open(self) -> Store:
-        store: Store = getattr(self, "store", None) or MemoryStore(self.folding)
-        store.engine.resume(frozenset())  # whoever had lanes is gone
-        return store
+    memory = True
 
 
 FEW = settings(

@@ -2,12 +2,15 @@
 
 from math import inf
 
+import msgspec
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from dispatch_world import OK, FakeTarget, idle_world, running, world
 from mcp_ilert.events import Refused, Severity, Throttled, Unavailable
+from mcp_ilert.targets.port import seal
 
 REFUSED = Refused(403, "KEY_ERROR: bad key")
 
@@ -134,3 +137,81 @@ async def test_a_target_that_goes_by_another_key_after_a_reload_shares_that_keys
         assert a.closed == 1
         assert len(moved.times) > 1
         assert most_in_a_minute(requests(b, moved)) <= 20
+
+
+# A key whose target has another name ------------------------------------------------------------------------------
+
+
+async def test_a_route_that_is_renamed_over_a_restart_goes_on_at_the_pace_of_its_key(
+    autojump_clock: MockClock,
+) -> None:
+    targets = {name: FakeTarget(name, secret="the key") for name in ("old", "new", "newer")}
+    async with idle_world(targets["old"], per_minute=20, burst=20) as w:
+        for name in ("old", "new", "newer", "old", "new"):
+            w.targets = {name: targets[name]}
+            w.hire()
+            async with running(w):
+                await w.put(*(f"{name}{trio.current_time()}-{i}" for i in range(30)), target=name)
+                await trio.sleep(7)
+        times = requests(*targets.values())
+        assert most_in_a_minute(times) <= 20
+        assert len(times) >= 20
+
+
+async def test_a_route_that_is_renamed_by_a_reload_goes_on_at_the_pace_of_its_key(
+    autojump_clock: MockClock,
+) -> None:
+    targets = {name: FakeTarget(name, secret="the key") for name in ("old", "new")}
+    async with world(targets["old"], per_minute=20, burst=20) as w:
+        for name in ("new", "old", "new"):
+            await w.put(*(f"{trio.current_time()}-{i}" for i in range(30)), target=next(iter(w.targets)))
+            await trio.sleep(5)
+            w.targets = {name: targets[name]}
+            w.dispatcher.replace(w.targets, w.settings)
+        await w.put(*(f"last-{i}" for i in range(30)), target="new")
+        await trio.sleep(120)
+        assert most_in_a_minute(requests(*targets.values())) <= 20
+
+
+async def test_what_a_renamed_key_was_taught_by_its_429s_is_kept(autojump_clock: MockClock) -> None:
+    old, new = FakeTarget("old", secret="the key"), FakeTarget("new", secret="the key")
+    old.script(Throttled(30.0))
+    async with idle_world(old, per_minute=60) as w:
+        await w.put("k", target="old")
+        async with running(w):
+            await trio.sleep(1)
+        w.targets = {"new": new}
+        w.hire()
+        async with running(w):
+            await w.put("k", target="new")
+            await trio.sleep(28)
+            assert new.times == []
+            await trio.sleep(10)
+            assert len(new.times) == 1
+
+
+async def test_a_new_key_begins_with_its_whole_burst_and_an_old_name_no_later_than_it_would(
+    autojump_clock: MockClock,
+) -> None:
+    old, other = FakeTarget("old", secret="the key"), FakeTarget("other", secret="another key")
+    async with idle_world(old, per_minute=20, burst=20) as w:
+        async with running(w):
+            await w.put(*(f"k{i}" for i in range(30)), target="old")
+            await trio.sleep(1)
+        w.targets = {"other": other}
+        w.hire()
+        async with running(w):
+            await w.put(*(f"o{i}" for i in range(30)), target="other")
+            await trio.sleep(0.1)
+            assert len(other.times) == 20
+
+
+async def test_of_a_key_the_spool_has_two_bytes_that_nobody_can_check_a_guess_by() -> None:
+    async with idle_world(FakeTarget("a", secret="abc")) as w:
+        async with running(w):
+            await w.put("k", target="a")
+            await trio.testing.wait_all_tasks_blocked()
+        saved = msgspec.msgpack.decode((await w.spool.records())["a"].state)
+        assert (len(saved["key"]), len(saved["salt"])) == (2, 16)
+        assert saved["key"] == seal("abc", saved["salt"])[:2]
+        assert sum(seal(f"guess {i}", saved["salt"])[:2] == saved["key"] for i in range(300_000)) > 1

@@ -133,6 +133,27 @@ async def test_a_backlog_that_drains_in_time_makes_no_digest(autojump_clock: Moc
         assert not digests(made.target)
 
 
+async def test_many_keys_that_share_the_address_are_in_a_storm_where_one_would_not_be(
+    autojump_clock: MockClock,
+) -> None:
+    """150 lanes drain in four minutes at the pace of a key; not where forty keys have the address's pace in common."""
+    targets = [FakeTarget(f"t{i}") for i in range(40)]
+    async with world(*targets, rules=RULES) as made:
+        for target in targets:
+            await made.put(*(f"{target.name}-{i}" for i in range(150)), severity=MEDIUM, target=target.name)
+        await trio.sleep(300)
+        assert all(digests(target) for target in targets)
+        assert digested(made) > 40 * 100
+
+
+async def test_keys_that_rest_do_not_make_a_storm_of_one_that_does_not(autojump_clock: MockClock) -> None:
+    targets = [FakeTarget(f"t{i}") for i in range(40)]
+    async with world(*targets, rules=RULES) as made:
+        await made.put(*(f"t0-{i}" for i in range(150)), severity=MEDIUM, target="t0")
+        await trio.sleep(300)
+        assert digested(made) == 0
+
+
 async def test_an_outage_in_the_middle_of_a_storm_loses_nothing(autojump_clock: MockClock) -> None:
     async with world(rules=RULES, max_attempts=2) as made:
 

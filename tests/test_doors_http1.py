@@ -216,6 +216,18 @@ async def test_a_body_announced_far_above_the_limit_is_answered_at_once(bridge, 
     assert (await wire.answer())[0] == 413
 
 
+@pytest.mark.parametrize("path", [b"/events", b"/webhooks/alertmanager", b"/healthz"])
+async def test_a_body_with_two_lengths_is_refused_and_nothing_behind_it_is_read(bridge, wire, path):
+    """Who stands before us may have read the other of them (RFC 9112, 6.3)."""
+    head = HEAD.replace(b"/events", path) + b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await wire.send(head + b"0\r\n\r\n" + post())
+    status, headers, body = await wire.answer()
+    assert (status, headers["connection"]) == (400, "close")
+    assert "Transfer-Encoding" in json.loads(body)["detail"]
+    assert await wire.is_closed()
+    assert bridge.spool.puts == []
+
+
 async def test_a_slow_body_is_408_and_closed(open_bridge):
     async with open_bridge(read_timeout=0.1) as bridge, connect(bridge) as wire:
         await wire.send(post()[:-5])

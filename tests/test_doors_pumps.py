@@ -247,7 +247,7 @@ class Faulty:
     """A session that has a bug."""
 
     pending = held = phase = 0
-    closing = leaving = False
+    beside = closing = leaving = False
     unread = None
 
     def receive(self, data, arrivals):

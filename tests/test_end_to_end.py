@@ -265,6 +265,40 @@ async def test_a_storm_becomes_a_digest_at_ilert_and_its_resolves_close_it(
         assert view.audit().error == 0
 
 
+async def test_a_spool_full_of_what_waits_in_digests_answers_503_but_to_what_adds_no_lane_and_to_critical(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    settings = settings_for(
+        tmp_path,
+        sandbox,
+        rate_limit=config.RateLimit(per_minute=1, burst=1),
+        delivery=config.DeliverySettings(storm=config.Storm(after_seconds=5)),
+        spool=config.SpoolSettings(path=str(tmp_path / "spool.db"), max_pending=50),
+    )
+    async with bridge_on(settings) as (service, client):
+
+        async def post(key: str, **fields: Any) -> int:
+            answer = await client.post("/events", json=event(key, **fields))
+            assert (answer.status_code == 503) == ("retry-after" in answer.headers)
+            return answer.status_code
+
+        await client.post("/events", json=[event(f"k{i}", priority=3) for i in range(50)])
+        await until(lambda: keys_at(sandbox))  # the key's only token of this minute
+        while service.counts().members < 50:
+            await post(f"more{service.counts().accepted}", priority=3)
+            await until(lambda: not service.counts().lanes)
+        assert (await post("new", priority=2), await post("new-resolve", status="resolved")) == (503, 503)
+        assert [await post(f"fire-{i}", priority=1) for i in range(6)] == [202] * 5 + [503]
+        member = next(k for k in ("k48", "k49") if ("ALERT", k) not in keys_at(sandbox))
+        assert await post(member, priority=4, summary="again") == 202
+        assert await post(member, status="resolved") == 202
+        assert (service.counts().members, await post("new", priority=2)) == (49, 503)
+        accepted = service.counts().accepted
+        answer = await client.post("/events", json=[event(member, priority=3), event("new", priority=2)])
+        assert (answer.status_code, service.counts().accepted) == (503, accepted)
+        assert service.counts().error() == 0
+
+
 # kill -9 ---------------------------------------------------------------------------------------------------------
 
 PRODUCERS = 4

@@ -32,6 +32,7 @@ class Monitor:
         self.answer: Callable[[], httpx.Response] = lambda: httpx.Response(202)
         self.wrong: list[str] = []
         self.url = URL
+        self.beaten: list[str | None] = []
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         assert (request.method, str(request.url)) == ("GET", self.url)
@@ -45,7 +46,11 @@ class Monitor:
     @asynccontextmanager
     async def beating(self) -> AsyncIterator[None]:
         beat = Heartbeat(
-            lambda: Secret(self.url), self.look, lambda: 10, transport=httpx.MockTransport(self.handle)
+            lambda: Secret(self.url),
+            self.look,
+            lambda: 10,
+            self.beaten.append,
+            transport=httpx.MockTransport(self.handle),
         )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(beat.run)
@@ -70,6 +75,7 @@ async def test_it_pings_not_while_the_bridge_is_ill_and_says_so_once(autojump_cl
             monitor.wrong = []
             await trio.sleep(100)
     assert monitor.at == [0, 60, 240, 300]
+    assert monitor.beaten == [None, None, "withheld", "withheld", None, None]
     assert [(r["event"].partition(",")[0], r.get("reason")) for r in logs] == [
         ("heartbeat withheld", "key parked"),
         ("heartbeat sent again", None),
@@ -94,6 +100,8 @@ async def test_a_ping_that_fails_is_told_without_the_url_and_the_next_is_sent(
             monitor.answer = lambda: httpx.Response(202)
             await trio.sleep(60)
     assert monitor.at == [0, 60, 120]
+    failed = "refused" if broken == "404" else "unavailable"
+    assert monitor.beaten == [failed, failed, None]
     assert len(logs) == 2
     assert "planted-secret" not in str(logs)
 

@@ -145,6 +145,7 @@ BAD = [
     b"Host: y",
     b"Host : x",
     b"Expect: 100-continue",
+    b"Origin: http://evil.example",
     b"Upgrade: h2c",
     b"Connection: close, keep-alive",
     b"Connection: closed",

@@ -269,6 +269,7 @@ STRANGE = {
     "a host with a long label": post().replace(b"Host: x", b"Host: a." + b"b" * 64),
     "half an IPv6 host": post().replace(b"Host: x", b"Host: [::1"),
     "an expectation": post(extra=b"Expect: 100-continue\r\n"),
+    "a browser's origin": post(extra=b"origin: http://evil.example\r\n"),
     "an upgrade": post(extra=b"Upgrade: h2c\r\n"),
     "no connection option that we know": post(extra=b"Connection: closed\r\n"),
     "two connection options": post(extra=b"Connection: keep-alive, x\r\n"),

@@ -195,6 +195,7 @@ OTHERS = {
     "a query": [*POST[:3], (b":path", b"/events?x=1"), POST[4]],
     "another method": [(b":method", b"PUT"), *POST[1:]],
     "a coded body": [*POST, (b"content-encoding", b"gzip")],
+    "a browser's origin": [*POST, (b"origin", b"http://evil.example")],
     "a large body": [*POST, (b"content-length", b"1048577")],
     "two content types": [*POST, (b"content-type", b"text/plain")],
     "two authorizations": [*POST, (b"authorization", b"a"), (b"authorization", b"b")],

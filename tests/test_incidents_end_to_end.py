@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import httpx
 import pytest
 import trio
 
-from bridge import event, running, until, write_config
+from bridge import Bridge, event, running, until, write_config
 from mcp_ilert.sandbox import API_KEY, Fault, Limits, Options, SandboxIlert
 from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
 from sandboxes import read, rest
@@ -61,6 +63,28 @@ def incidents(sandbox: SandboxServer) -> list[tuple[str, list[str]]]:
     return [(each["summary"], [update["status"] for update in each["history"]]) for each in found]
 
 
+async def shown(bridge: Bridge, config: Path, key: str) -> str | None:
+    """The incident of a key, by the API and by the commands, which say the same."""
+    async with httpx.AsyncClient(trust_env=False) as client:
+        life = (await client.get(f"{bridge.url}/api/v1/why", params={"key": key})).json()
+    (lane,) = life["lanes"]
+    found: str | None = lane["incident"]
+    text = (await command("queue", "show", key, "--config", str(config))).stdout.decode()
+    (told,) = json.loads((await command("queue", "show", key, "--json", "--config", str(config))).stdout)[
+        "lanes"
+    ]
+    assert told["incident"] == found
+    assert any(line.split() == ["incident", found] for line in text.splitlines()) is (found is not None)
+    assert any(f"incident {found}" in line for line in life["now"]) is (found is not None)
+    return found
+
+
+async def command(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return await trio.run_process(
+        [sys.executable, "-m", "mcp_ilert", *arguments], capture_stdout=True, capture_stderr=True
+    )
+
+
 async def post(url: str, *events: dict[str, Any]) -> None:
     async with httpx.AsyncClient(trust_env=False) as client:
         assert (await client.post(f"{url}/events", json=list(events))).status_code == 202
@@ -81,9 +105,16 @@ async def test_routes_open_incidents_and_alerts_each_at_its_target(
         await until(lambda: len(incidents(sandbox)) == 3 and len(sandbox.core.events()) == 1)
         await post(bridge.url, event("a", source="web-1", status="acknowledged"))
         await until(lambda: sum("IDENTIFIED" in statuses for _, statuses in incidents(sandbox)) == 1)
+        await bridge.logged("delivered", times=5)
+        opened = read(rest(sandbox.core, "GET", "/incidents", now=sandbox.now()))
+        (number,) = [str(each["id"]) for each in opened if each["summary"] == "a is down"]
+        assert await shown(bridge, config, "a") == number
+        assert await shown(bridge, config, "c") is None
         await post(bridge.url, event("a", source="web-1", status="resolved"))
         await until(lambda: sum("RESOLVED" in statuses for _, statuses in incidents(sandbox)) == 1)
         assert ("a is down", ["INVESTIGATING", "IDENTIFIED", "RESOLVED"]) in incidents(sandbox)
+        await bridge.logged("delivered", times=6)
+        assert await shown(bridge, config, "a") is None
         assert [e.key for e in sandbox.core.events()] == ["c"]
         targets = {r["target"] for r in bridge.records if r["event"] == "delivered"}
         assert targets == {"default", "default-incident", "calls"}

@@ -1,61 +1,34 @@
 """The lane tables of the contract, by a state machine: the real spool and a plain model do the same."""
 
-import tempfile
-from pathlib import Path
-
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from lane_model import LaneModel
 from mcp_ilert.events import (
-    Again,
-    DeadByOutage,
-    DeadByRejection,
     Decision,
     Delivery,
-    Done,
     Entry,
     Settlement,
     Severity,
 )
 from mcp_ilert.spool.changes import step
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
-from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
-from spools import OF, Clock
+from spools import OF
+from store_machine import ENDS, LETTERS, StoreMachine
 
 KINDS = st.sampled_from("ACR")
-LETTERS = {0: "A", 1: "C", 2: "R"}
-ENDS: dict[str, Decision] = {
-    "ok": Done(),
-    "certain": Again(0, 1, 0, certain=True),
-    "uncertain": Again(0, 1, 0, certain=False),
-    "dies": DeadByOutage(0, certain=False),
-    "rejected": DeadByRejection(400, "no"),
-}
 
 
-class LaneMachine(RuleBasedStateMachine):
+class LaneMachine(StoreMachine):
     """One key; the engine on a real file, closed and opened again at any point."""
 
     cancel_resolved = True
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.clock = Clock()
+        super().__init__(Rules(cancel_resolved=self.cancel_resolved, dedupe_ms=1))
         self.model = LaneModel(cancel_resolved=self.cancel_resolved)
-        self.folding = Rules(cancel_resolved=self.cancel_resolved, dedupe_ms=1)
         self.delivery: Delivery | None = None
-        self.number = 0
-        self.store: Store = self.open()
-
-    def open(self) -> Store:
-        return SqliteStore(Path(self.folder.name) / "spool.db", self.folding, self.clock)
-
-    def teardown(self) -> None:
-        self.store.close()
-        self.folder.cleanup()
 
     @rule(kind=KINDS, direct=st.booleans())
     def arrive(self, kind: str, *, direct: bool) -> None:
@@ -105,9 +78,7 @@ class LaneMachine(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
-        self.store.close()
-        self.store = self.open()
-        self.store.transact(lambda e: e.recover(self.clock()))
+        self.reopen()
         if self.model.flying:
             self.model.fail(certain=False, dies=False)
         self.delivery = None
@@ -145,12 +116,9 @@ class KeepingMachine(LaneMachine):
 
 
 class MemoryMachine(LaneMachine):
-    """The same on the memory shelf, which a restart cannot forget here: it stays open."""
+    """The same on the memory shelf."""
 
-    def open(self) -> Store:
-        store: Store = getattr(self, "store", None) or MemoryStore(self.folding)
-        store.engine.resume(frozenset())  # whoever had lanes is gone
-        return store
+    memory = True
 
 
 FEW = settings(

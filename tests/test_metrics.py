@@ -22,12 +22,19 @@ PLAIN = {
     "mcp_processing_latency_seconds_count",
     "mcp_ingest_latency_seconds_count",
     "mcp_spool_commit_seconds_count",
+    "mcp_heartbeat_last_success_timestamp_seconds",
+    "mcp_on_call_requests_total",
+    "mcp_on_call_errors_total",
+    "mcp_on_call_age_seconds",
 }
 LABELLED: dict[str, set[tuple[tuple[str, str], ...]]] = {
     "mcp_in_events_total": {(("door", door), ("result", result)) for door in DOORS for result in RESULTS},
     "mcp_out_failed_total": {(("reason", "outage"),), (("reason", "rejected"),)},
     "mcp_out_retries_total": {
         (("reason", reason),) for reason in ("unavailable", "throttled", "rejected", "refused")
+    },
+    "mcp_heartbeat_failed_total": {
+        (("reason", reason),) for reason in ("withheld", "unavailable", "refused")
     },
     "mcp_events_dropped_total": {(("reason", "route"),), (("reason", "operator"),)},
     "mcp_spool_oldest_seconds": {(("severity", word),) for word in ("critical", "high", "medium", "low")},

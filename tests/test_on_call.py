@@ -16,6 +16,7 @@ from mcp_ilert.config import Secret as ConfigSecret
 from mcp_ilert.decode.native import decode_event
 from mcp_ilert.events import Delivered, Kind
 from mcp_ilert.mapping import Mapper, Route
+from mcp_ilert.metrics import Metrics
 from mcp_ilert.sandbox import API_KEY, INTEGRATION_KEY, Fault, Request, SandboxIlert
 from mcp_ilert.sandbox.directory import Directory, Policy, Schedule
 from mcp_ilert.service.parts import escalated, interpreter, wanted_of
@@ -44,7 +45,8 @@ class World:
 
     def __init__(self, directory: Directory) -> None:
         self.core = SandboxIlert(AT_ONCE, directory=directory)
-        self.cache = OnCall(httpx.MockTransport(self._handle))
+        self.metrics = Metrics()
+        self.cache = OnCall(self.metrics.asked_on_call, httpx.MockTransport(self._handle))
         self.wanted = Wanted(
             "http://127.0.0.1:9/api",
             Secret(API_KEY),
@@ -94,6 +96,21 @@ async def test_it_knows_who_is_on_call_for_a_source_and_for_routing_keys(autojum
             (5001, "Default", 0),
             (5002, "Managers", 1),
         ]
+
+
+async def test_requests_errors_and_age_are_counted(autojump_clock: MockClock) -> None:
+    world = World(EMPTY)
+    said = world.metrics.registry.get_sample_value
+    assert world.cache.age() == 0
+    async with world.running() as cache:
+        assert said("mcp_on_call_requests_total") == len(world.core.requests) > 0
+        assert (said("mcp_on_call_errors_total"), cache.age()) == (0, 1)
+        world.fault(kind="status", status=500)
+        await trio.sleep(300)
+        assert said("mcp_on_call_errors_total") == 2
+        assert cache.age() == 301
+        cache.use(None)
+        assert cache.age() == 0
 
 
 async def test_nobody_is_confirmed_by_the_schedules_204(autojump_clock: MockClock) -> None:

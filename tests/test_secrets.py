@@ -134,6 +134,7 @@ def configured(folder: Path, url: str, **more: Any) -> Path:
     }
     for name, keys in more.items():
         sections[name] = sections.get(name, {}) | keys
+    sections["ilert"] = sections["ilert"] | {"heartbeat_url": f"{url}/api/pings/{PLANTED}-heartbeat"}
     routes = sections.pop("routes")
     path = write_config(folder, url, **sections)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"routes": routes}))
@@ -175,7 +176,7 @@ async def said_by(bridge: Any) -> list[str]:
         for token in (PRODUCER, PRODUCER + "x"):
             await ask("POST", f"{bridge.url}/webhooks/forge", content=notice, headers=bearer(token))
         for token in (PRODUCER, OPERATOR):
-            for path in ("stats", "lanes", "dead", "why?key=disk-0", "audit", "nothing"):
+            for path in ("stats", "lanes", "dead", "why?key=disk-0", "audit", "on-call", "nothing"):
                 await ask("GET", f"{bridge.url}/api/v1/{path}", headers=bearer(token))
         for path in ("/", "/readyz", "/healthz", "/openapi.json"):
             await ask("GET", f"{bridge.url}{path}", headers=bearer(OPERATOR))
@@ -196,8 +197,17 @@ async def tcp(bridge: Any, said: list[str]) -> None:
 async def commands(path: Path) -> list[str]:
     """What the commands print, of a bridge that runs."""
     asked = [["queue", name, "--json"] for name in ("stats", "list", "dead")]
-    asked += [["queue", "show", "disk-0"], ["why", "disk-0"], ["audit"], ["queue", "pause", "disks"]]
-    told = [await output([*arguments, "--config", str(path)]) for arguments in asked]
+    asked += [
+        ["queue", "show", "disk-0"],
+        ["config-schema"],
+        ["why", "disk-0"],
+        ["audit"],
+        ["queue", "pause", "disks"],
+    ]
+    told = [
+        await output([*arguments, *([] if arguments[0] == "config-schema" else ["--config", str(path)])])
+        for arguments in asked
+    ]
     return [*told, *[await output(["check-config", str(path), *more]) for more in ([], ["--online"])]]
 
 
@@ -231,8 +241,18 @@ async def test_nothing_that_a_bridge_tells_or_keeps_holds_a_secret(tmp_path: Pat
             assert await bridge.exit_code() == 0
         logged = json.dumps(bridge.records) + "".join(bridge.plain)
         told = "\n".join(said)
-    assert {"accepted", "started"} < {record["event"] for record in bridge.records}
-    for name in ("default", "disks", "route-file", "account"):  # the test is one: the keys were really used
+    logs = {record["event"] for record in bridge.records}
+    assert {"accepted", "started"} < logs
+    assert {"heartbeat not taken: see ilert.heartbeat_url", "heartbeat not sent"} & logs
+    assert "not known who is on call" in logs
+    assert any(f"GET /api/alert-sources/{PLANTED}".encode() in request for request in echo.heard)
+    for name in (
+        "default",
+        "disks",
+        "route-file",
+        "account",
+        "heartbeat",
+    ):  # the test is one: the keys were really used
         assert any(f"{PLANTED}-{name}".encode() in request for request in echo.heard), name
     assert "disk-0" in told
     assert "202 Headers" in told
@@ -257,10 +277,13 @@ def files(folder: Path) -> dict[str, tuple[int, bytes]]:
     }
 
 
+OURS = ("mcp_ilert", "quart", "hypercorn", "httpx", "httpcore")
+
+
 async def test_nothing_that_lives_in_a_running_bridge_shows_a_secret(tmp_path: Path) -> None:
     """`repr` of all that is ours, as a traceback, a debugger or a careless log line would show it.
 
-    Not of httpx's requests: where iLert's API is asked by an integration key, the key stands in the URL.
+    Of httpx what is left once a request is over: while it lasts, a key may stand in its URL.
     """
     async with echoing() as (echo, url):
         settings = config.load(configured(tmp_path, url, logging={"level": "critical"}), {})
@@ -272,9 +295,10 @@ async def test_nothing_that_lives_in_a_running_bridge_shows_a_secret(tmp_path: P
             await until(lambda: echo.heard)
             with trio.move_on_after(0.2):
                 await trio.testing.wait_all_tasks_blocked(0.05)
+            gc.collect()
             shown = 0
             for thing in gc.get_objects():
-                if str(type(thing).__module__).startswith(("mcp_ilert", "quart", "hypercorn")):
+                if str(type(thing).__module__).startswith(OURS):
                     shown += 1
                     assert PLANTED not in shown_of(thing), type(thing)
     assert shown > 100
@@ -293,6 +317,16 @@ def test_no_traceback_of_an_error_at_the_start_holds_a_secret(tmp_path: Path) ->
         good | {"tls": {"key_file": f"/nowhere/{PLANTED}"}},
         good | {"ilert": {"webhook_key": PLANTED, "api_url": f"https://me:{PLANTED}@ilert.example"}},
         good | {"ilert": PLANTED},
+        *(
+            good | {"ilert": good["ilert"] | {"heartbeat_url": heartbeat}}
+            for heartbeat in (
+                f"ftp://ilert.example/{PLANTED}",
+                f"https://[{PLANTED}",
+                f"https://ilert.example:port/{PLANTED}",
+                f"{PLANTED} \x00",
+                [PLANTED],
+            )
+        ),
         good | {"auth": {"tokens": [{"name": "a", "token": PLANTED, "token_file": f"/nowhere/{PLANTED}"}]}},
     ]
     path = tmp_path / "broken.yaml"

@@ -81,6 +81,7 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
 
 
 NEWER_THAN_1 = (
+    "DROP TABLE message",
     "DROP TABLE ahead",
     "DROP TABLE lane_key",
     "DROP TABLE lane_young",
@@ -411,6 +412,23 @@ async def test_kill_9_under_load_loses_nothing_that_was_acknowledged(tmp_path: P
         kept = {lane.key for lane in view.lanes(1_000_000)}
         assert view.audit().error == 0
     assert acknowledged - kept == set()
+
+
+async def test_a_spool_whose_file_was_taken_away_takes_nothing_more_until_it_is_back(tmp_path: Path) -> None:
+    path, away = tmp_path / "spool.db", tmp_path / "away.db"
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        await spool.put([entry("A", "before")])
+        path.rename(away)
+        with pytest.raises(UnavailableError, match="not where it was"):
+            await spool.put([entry("A", "lost")])
+        path.write_bytes(b"")
+        with pytest.raises(UnavailableError, match="not where it was"):
+            await spool.put([entry("A", "lost")])
+        assert await lease_all(spool) == [("before", Kind.ALERT)]
+        away.replace(path)
+        await spool.put([entry("A", "after")])
+    async with opened("thread", tmp_path, RULES, Clock()) as spool:
+        assert await lease_all(spool) == [("before", Kind.ALERT), ("after", Kind.ALERT)]
 
 
 async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: Path) -> None:

@@ -2,15 +2,13 @@
 both, lanes are compared whole, and so are the ledger and the targets. (Digests: test_digest_machine.py.)
 """
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from mcp_ilert.events import (
     DROP,
@@ -30,9 +28,9 @@ from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lane import Lane
 from mcp_ilert.spool.port import Change, Drop, Pause, Replay, Retarget, ReturnRefused, Rules, Want
 from mcp_ilert.spool.shelf import TargetRow
-from mcp_ilert.spool.store import MemoryStore, SqliteStore, Store
+from mcp_ilert.spool.store import MemoryStore, Store
 from mcp_ilert.spool.view import SpoolView
-from spools import Clock
+from store_machine import StoreMachine
 
 T = TypeVar("T")
 KEYS = ("Alpha", "ALPHA", "beta", "gamma", "delta")
@@ -57,26 +55,17 @@ def route(payload: bytes) -> str:
     return ("default", "west", DROP)[len(payload) % 3]
 
 
-class TwinMachine(RuleBasedStateMachine):
+class TwinMachine(StoreMachine):
     """A store on a file, opened anew at any point, and its twin in memory, which is told the same."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
-        self.path = Path(self.folder.name) / "spool.db"
-        self.clock = Clock()
-        self.folding = Rules(route=route)
-        self.twins: list[Store] = [
-            SqliteStore(self.path, self.folding, self.clock),
-            MemoryStore(self.folding),
-        ]
+        super().__init__(Rules(route=route))
+        self.twin = MemoryStore(self.folding)
         self.flying: list[tuple[Delivery, Delivery]] = []
-        self.number = 0
 
-    def teardown(self) -> None:
-        for store in self.twins:
-            store.close()
-        self.folder.cleanup()
+    @property
+    def twins(self) -> tuple[Store, Store]:
+        return self.store, self.twin
 
     def each(self, act: Callable[[Engine], T]) -> list[T]:
         """Do it in a transaction of each."""
@@ -161,11 +150,10 @@ class TwinMachine(RuleBasedStateMachine):
     @rule()
     def restart(self) -> None:
         """The file is opened anew; the twin only learns that whoever had lanes is gone."""
-        self.twins[0].close()
-        self.twins[0] = SqliteStore(self.path, self.folding, self.clock)
-        self.twins[1].engine.resume(frozenset())
-        self.twins[1].engine.load()
-        self.both(lambda engine: engine.recover(self.clock()))
+        self.reopen()
+        self.twin.engine.resume(frozenset())
+        self.twin.engine.load()
+        self.twin.transact(lambda engine: engine.recover(self.clock()))
         self.flying.clear()
 
     @invariant()

@@ -34,6 +34,7 @@ REFUSED = [
     "::ffff:169.254.169.254",
     "::169.254.169.254",
     "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a9fe:a9fe",
     "2002:a9fe:a9fe::1",
 ]
 ALLOWED = ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:2800::1", "fd00::1"]
@@ -80,7 +81,12 @@ def test_it_is_not_refused(address):
 @given(st.ip_addresses(v=4, network="169.254.0.0/16"))
 def test_every_link_local_address_is_refused_in_every_dress(address):
     number = int(address)
-    dresses = [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{number >> 16:x}:{number & 0xFFFF:x}::"]
+    dresses = [
+        f"::ffff:{address}",
+        f"64:ff9b:1:2::{address}",
+        f"64:ff9b::{address}",
+        f"2002:{number >> 16:x}:{number & 0xFFFF:x}::",
+    ]
     assert all(is_refused(text) for text in [str(address), *dresses])
 
 
@@ -217,8 +223,20 @@ async def test_what_a_proxy_refuses_was_never_sent_and_its_password_is_told_to_n
     assert all(PASSWORD not in record.getMessage() for record in ours)
 
 
-async def test_a_literal_is_refused_behind_a_proxy_too(monkeypatch):
-    heads, outcome = await through_proxy(monkeypatch, f"http://{METADATA}/")
+@pytest.mark.parametrize(
+    "host",
+    [
+        METADATA,
+        f"{METADATA}.",
+        "2852039166",
+        "0xA9FEA9FE",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+        "[64:ff9b::a9fe:a9fe]",
+    ],
+)
+async def test_a_literal_is_refused_behind_a_proxy_too(monkeypatch, host):
+    heads, outcome = await through_proxy(monkeypatch, f"http://{host}/")
     assert (heads, outcome) == ([], Unavailable("refused address error", certain=True))
 
 

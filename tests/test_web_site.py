@@ -1,4 +1,4 @@
-"""Health, readiness, the API's description and the status page, through a real socket."""
+"""Health, readiness, the API's description, through a real socket."""
 
 import json
 
@@ -7,7 +7,6 @@ from click.testing import CliRunner
 
 from doors import DOORS, EVENT, Client, open_bridge
 from mcp_ilert.cli.openapi import commands
-from mcp_ilert.config import Secret, Token
 from mcp_ilert.web.openapi import document
 
 
@@ -36,30 +35,6 @@ async def test_ready_with_notes_and_not_ready_with_reasons(bridge, client):
 async def test_a_head_of_what_can_be_got(client):
     answer = await client.send("HEAD", "/healthz")
     assert (answer.status, answer.body) == (200, b"")
-
-
-async def test_the_page_shows_the_state_and_takes_nothing_from_elsewhere(bridge, client):
-    bridge.notes.append("<script>alert(1)</script>")
-    answer = await client.send("GET", "/")
-    page = answer.body.decode()
-    assert answer.status == 200
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "default-src 'none'" in answer.headers["content-security-policy"]
-    assert "accepting events" in page
-    assert "&lt;script&gt;" in page
-    assert "<script" not in page
-    assert not any(mark in page for mark in ("http://", "https://", "src=", "@import", "url("))
-    assert "Accepted" in page
-
-
-async def test_the_counters_are_for_holders_of_a_token_where_there_are_tokens():
-    async with (
-        open_bridge(tokens=[Token("boss", Secret("b"), role="operator")]) as bridge,
-        Client(bridge.port, http2=True) as client,
-    ):
-        assert b"Dead letters" not in (await client.send("GET", "/")).body
-        answer = await client.send("GET", "/", headers={"authorization": "Bearer b"})
-        assert b"Dead letters" in answer.body
 
 
 async def test_the_description_is_an_openapi_document_that_knows_every_answer(client):

@@ -24,7 +24,7 @@ from mcp_ilert.config.secret import Secret
 from mcp_ilert.control import PauseTarget, ResumeTarget
 from mcp_ilert.decode.native import MARK
 from mcp_ilert.events import Kind, Severity
-from mcp_ilert.intake import Limits, Receipt
+from mcp_ilert.intake import Limits
 from mcp_ilert.sandbox import INTEGRATION_KEY, Options, SandboxIlert
 from mcp_ilert.sandbox import Limits as Limited
 from mcp_ilert.sandbox.server import open_sandbox
@@ -32,7 +32,6 @@ from mcp_ilert.service import open_service
 from mcp_ilert.targets.client import async_client
 from mcp_ilert.web import confirm as confirming
 from mcp_ilert.web import signatures
-from mcp_ilert.web.replays import Replays
 from samples import payload, raw
 
 JSON = {"Content-Type": "application/json"}
@@ -351,24 +350,6 @@ async def test_of_two_at_once_the_second_waits_for_what_becomes_of_the_first(clo
         assert (statuses, len(taken(bridge))) == ([202, 202], 1)
 
 
-async def test_what_is_remembered_is_bounded_and_ages(autojump_clock):
-    replays, calls = Replays(most=3, keep_seconds=100), []
-
-    async def take() -> Receipt:
-        calls.append(1)
-        return Receipt(1)
-
-    for key in "abcd":
-        await replays.once(key, take)
-    await replays.once("d", take)
-    assert len(calls) == 4
-    await replays.once("a", take)  # forgotten for want of room
-    assert len(calls) == 5
-    await trio.sleep(101)
-    await replays.once("d", take)
-    assert len(calls) == 6
-
-
 # Amazon SNS -------------------------------------------------------------------------------------------------------
 
 
@@ -460,12 +441,16 @@ async def test_a_word_of_severity_reaches_ilert_and_what_the_console_shows_is_js
             answer = await client.post("/webhooks/one", content=b'{"id":"new","title":"t"}', headers=JSON)
             assert answer.json() == {"accepted": 1}
             with trio.fail_after(20):
-                while not (sent := [json.loads(r.body) for r in core.events() if r.status == 202]):  # noqa: ASYNC110
+                while not (sent := [one for one in bodies(core) if one["alertKey"] == "c6eadffa33fcdf37"]):  # noqa: ASYNC110
                     await trio.sleep(0.01)
-    (event,) = [one for one in sent if one["alertKey"] == "c6eadffa33fcdf37"]
+    (event,) = sent
     assert (event["priority"], event["severity"], event["labels"]["by"]) == ("HIGH", 1, "page")
     assert event["customDetails"]["truncatedAlerts"] == 3
     assert "severity" not in event["customDetails"]
+
+
+def bodies(core: SandboxIlert) -> list[Any]:
+    return [json.loads(received.body) for received in core.events() if received.status == 202]
 
 
 # Whatever comes ---------------------------------------------------------------------------------------------------

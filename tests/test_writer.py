@@ -1,4 +1,4 @@
-"""The end of the writer by a mistake of ours: it is told, logged once, and nobody waits for ever."""
+"""The writer: its end by a mistake of ours, which is told, logged once, and leaves nobody waiting; and the limit."""
 
 from pathlib import Path
 from typing import Never
@@ -8,14 +8,15 @@ import structlog
 import trio
 
 from mcp_ilert.errors import McpIlertError, StartError, UnavailableError
-from mcp_ilert.events import Entry
+from mcp_ilert.events import Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.folder import Folder
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
+from mcp_ilert.spool.tail import PART_EVENTS
 from mcp_ilert.spool.view import SpoolView
-from mcp_ilert.spool.writer import Writer
+from mcp_ilert.spool.writer import Job, Writer
 from spools import T0, Clock, entry, opened
 
 RULES = Rules(min_free_bytes=1)
@@ -109,3 +110,48 @@ async def test_a_request_that_cannot_be_taken_is_no_end_and_is_logged_with_its_t
     assert answers[0] is None
     assert "a mistake" in str(answers[1])
     assert len(traces(logs)) == 1
+
+
+# Near spool.max_pending --------------------------------------------------------------------------------------------
+
+
+def test_a_lease_near_the_limit_waits_for_a_part_of_the_inbox_and_not_for_all_of_it(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", Rules(max_pending=10_000), Clock())
+    writer = Writer(store, Clock())
+    for i in range(2):
+        list(writer.run([Job(_nobody, puts=[[entry(key=f"{i}-{k}") for k in range(4_500)]])]))
+    asked = store.engine.tail.events
+    put = Job(_nobody, puts=[[entry(key=f"new-{k}")] for k in range(1_500)])
+    lease = Job(_nobody, work=lambda engine: engine.lease([Want("default", 1, 1)], {}, T0))
+    told = next(news for news in writer.run([put, lease]) if lease in news.jobs)
+    assert put not in told.jobs
+    assert asked - store.engine.tail.events <= PART_EVENTS
+    while put not in [job for news in writer.run([]) for job in news.jobs]:
+        assert writer.holds
+    assert [answer is None for answer in put.answers] == [True] * 1_000 + [False] * 500
+    store.close()
+
+
+def test_near_the_limit_requests_of_the_same_new_key_take_one_lane(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", Rules(max_pending=20), Clock())
+    writer = Writer(store, Clock())
+    list(writer.run([Job(_nobody, puts=[[entry(key=f"k{i}") for i in range(19)]])]))
+    put = Job(_nobody, puts=[[entry(key="new")], [entry(key="NEW", text="again")], [entry(key="other")]])
+    list(writer.run([put]))
+    assert [answer is None for answer in put.answers] == [True, True, False]
+    store.close()
+
+
+def test_near_the_limit_the_highest_severity_of_a_new_key_decides(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "spool.db", Rules(max_pending=20), Clock())
+    writer = Writer(store, Clock())
+    list(writer.run([Job(_nobody, puts=[[entry(key=f"k{i}") for i in range(20)]])]))
+    fire = [entry(key="fire", severity=Severity.CRITICAL), entry(key="fire", text="lesser")]
+    put = Job(_nobody, puts=[fire])
+    list(writer.run([put]))
+    assert put.answers == [None]
+    store.close()
+
+
+def _nobody(_job: Job) -> None:
+    pass

@@ -53,5 +53,14 @@ class UnavailableError(McpIlertError):
         self.retry_after_seconds = retry_after_seconds
 
 
+class RepeatedError(McpIlertError):
+    """This very message was taken before, and is not taken again; what came of it then, in events."""
+
+    def __init__(self, accepted: int, rejected: int) -> None:
+        super().__init__("this message was taken before")
+        self.accepted = accepted
+        self.rejected = rejected
+
+
 class SpoolError(McpIlertError):
     """The spool cannot be read or changed; the line says which file and what to do."""

@@ -73,6 +73,14 @@ DROP = ""
 """The target name that stands for "a route says drop"."""
 
 
+class Message(msgspec.Struct, frozen=True):
+    """A request that says who it is, and is taken once: a name of its own, and what comes of it, in events."""
+
+    name: str
+    accepted: int
+    rejected: int = 0
+
+
 class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the spool accepts: an event with its key, kind, rank and the target that the routes gave it.
 

@@ -27,6 +27,7 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 DOORS = ("http1", "http2", "tcp", "webhook")
 RESULTS = ("accepted", "invalid", "unauthorized", "limited", "unavailable")
 RETRY_REASONS = ("unavailable", "throttled", "rejected", "refused")
+BEAT_REASONS = ("withheld", "unavailable", "refused")
 
 _MINUTE, _HOUR = 60, 3600
 DELIVERY_BUCKETS = (
@@ -49,6 +50,7 @@ class Metrics:
         self._events()
         self._deliveries()
         self._targets()
+        self._asked()
         self._process()
         self._spool = _SpoolCollector()
         self.registry.register(self._spool)
@@ -103,6 +105,44 @@ class Metrics:
         self.rate_limited = Counter("mcp_rate_limited", "Answers of 429.", labels, registry=registry)
         self.key_parked = Gauge("mcp_key_parked", "1 while iLert refuses the key.", labels, registry=registry)
         self._target_names: frozenset[str] = frozenset()
+
+    def _asked(self) -> None:
+        """What is asked of iLert beside deliveries."""
+        registry = self.registry
+        self.heartbeat_success = Gauge(
+            "mcp_heartbeat_last_success_timestamp_seconds",
+            "When iLert last took a ping, in seconds since 1970; 0 until then.",
+            registry=registry,
+        )
+        self.heartbeat_failed = Counter(
+            "mcp_heartbeat_failed", "Pings that iLert did not get.", ("reason",), registry=registry
+        )
+        for reason in BEAT_REASONS:
+            self.heartbeat_failed.labels(reason)
+        self.on_call_requests = Counter(
+            "mcp_on_call_requests", "Requests for who is on call.", registry=registry
+        )
+        self.on_call_errors = Counter(
+            "mcp_on_call_errors", "Those that had no sensible answer.", registry=registry
+        )
+        self.on_call_age = Gauge(
+            "mcp_on_call_age_seconds",
+            "Age of what is known of who is on call; 0 where nobody is looked for.",
+            registry=registry,
+        )
+
+    def beaten(self, failed: str | None) -> None:
+        """A ping was taken, or failed for one of BEAT_REASONS."""
+        if failed is None:
+            self.heartbeat_success.set_to_current_time()
+        else:
+            self.heartbeat_failed.labels(failed).inc()
+
+    def asked_on_call(self, *, answered: bool) -> None:
+        """A request for who is on call was made."""
+        self.on_call_requests.inc()
+        if not answered:
+            self.on_call_errors.inc()
 
     def _process(self) -> None:
         self.last_reload_success = Gauge(

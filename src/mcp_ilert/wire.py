@@ -5,9 +5,14 @@ moves its bytes, and a door answers its requests. What is no plain `POST /events
 """
 
 from enum import IntEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
+
+GRACE_SECONDS: Final = 10.0
+"""So long a body may take, however slowly it drips; after that it must have come at LEAST_RATE."""
+LEAST_RATE: Final = 500.0
+"""Bytes a second."""
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -61,6 +66,10 @@ class Session(Protocol):
 
     @property
     def phase(self) -> Phase: ...
+
+    @property
+    def beside(self) -> bool:
+        """Requests are read beside each other: one that is complete gives no other more time."""
 
     @property
     def closing(self) -> bool:

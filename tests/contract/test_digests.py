@@ -15,17 +15,14 @@ from mcp_ilert.events import (
     Decision,
     Delivery,
     Done,
-    Entry,
     Kind,
-    Settlement,
     Severity,
 )
 from mcp_ilert.spool.digests import GROUPS_AT_MOST
 from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.port import Drop, Gather, Replay, Retarget, Rules, Want
-from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.view import SpoolView
-from spools import KINDS, T0, Clock, entry, opened
+from spools import KINDS, T0, Clock, World, entry, opened
 
 MEDIUM = Severity.MEDIUM
 
@@ -36,14 +33,8 @@ def brief(payload: bytes) -> Brief:
     return Brief(group, summary)
 
 
-class World:
-    """A spool in a storm, and the shortest words for what is done to it."""
-
-    def __init__(self, spool: WrittenSpool, clock: Clock) -> None:
-        self.spool, self.clock = spool, clock
-
-    async def put(self, *entries: Entry) -> None:
-        await self.spool.put(entries)
+class Storm(World):
+    """A storm is on."""
 
     async def gather(self, target: str = "default") -> int:
         return (await self.spool.change(Gather(target), self.clock())).events
@@ -51,19 +42,10 @@ class World:
     async def alerts(self, *keys: str, group: str = "db", severity: Severity = MEDIUM) -> None:
         await self.put(*(entry("A", key, text=f"{group}: {key} is down", severity=severity) for key in keys))
 
-    async def lease(self, tokens: int = 1, *, target: str = "default", storm: bool = False) -> list[Delivery]:
-        want = Want(target, tokens, tokens, digest=storm)
-        return list((await self.spool.lease([want], {}, self.clock())).deliveries)
-
-    async def settle(self, delivery: Delivery, decision: Decision) -> None:
-        await self.spool.settle([Settlement(delivery.lease, decision, self.clock())], {}, self.clock())
-
-    async def send(self, decision: Decision | None = None, *, after: float = 61) -> Delivery:
+    async def later(self, decision: Decision | None = None, *, after: float = 61) -> Delivery:
         """Send the one thing that goes next, once it is due."""
         self.clock.forward(after)
-        (delivery,) = await self.lease()
-        await self.settle(delivery, decision or Done())
-        return delivery
+        return await self.send(decision)
 
     @property
     def digested(self) -> int:
@@ -76,23 +58,23 @@ def said(delivery: Delivery) -> str:
 
 
 @pytest.fixture(params=KINDS)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storm]:
     clock = Clock()
     rules = Rules(max_pending=250, brief=brief)
     async with opened(request.param, tmp_path, rules, clock) as spool:
-        yield World(spool, clock)
+        yield Storm(spool, clock)
         assert spool.counts().error() == 0
         if request.param != "memory":
             with SpoolView(tmp_path / "spool.db", clock) as view:
                 assert view.audit().error == 0
 
 
-async def test_lesser_alerts_become_one_digest_that_says_what_they_are(world: World) -> None:
+async def test_lesser_alerts_become_one_digest_that_says_what_they_are(world: Storm) -> None:
     await world.alerts("a", "b", "c")
     await world.alerts("d", severity=Severity.LOW)
     assert await world.gather() == 4
     assert (world.digested, world.spool.counts().pending, world.spool.counts().lanes) == (4, 0, 0)
-    delivery = await world.send()
+    delivery = await world.later()
     assert (delivery.kind, delivery.digest, delivery.count, delivery.severity) == (
         Kind.ALERT,
         True,
@@ -108,7 +90,7 @@ async def test_lesser_alerts_become_one_digest_that_says_what_they_are(world: Wo
     assert world.spool.counts().delivered == 0  # it is ours, no event
 
 
-async def test_groups_have_digests_of_their_own(world: World) -> None:
+async def test_groups_have_digests_of_their_own(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.alerts("c", group="web")
     await world.gather()
@@ -119,10 +101,10 @@ async def test_groups_have_digests_of_their_own(world: World) -> None:
     ]
 
 
-async def test_only_alerts_that_wait_alone_and_unsent_are_taken(world: World) -> None:
+async def test_only_alerts_that_wait_alone_and_unsent_are_taken(world: Storm) -> None:
     await world.alerts("high", severity=Severity.HIGH)
     await world.alerts("open")
-    (sent,) = await world.lease(1, storm=False)
+    (sent,) = await world.lease(1, digest=False)
     await world.settle(sent, Done())
     (other,) = await world.lease(1)
     await world.settle(other, Again(0, 1, 0, certain=False))
@@ -132,23 +114,23 @@ async def test_only_alerts_that_wait_alone_and_unsent_are_taken(world: World) ->
     assert await world.gather() == 0
 
 
-async def test_a_closed_key_that_fires_again_is_taken(world: World) -> None:
+async def test_a_closed_key_that_fires_again_is_taken(world: Storm) -> None:
     for kind in "AR":
         await world.put(entry(kind, "flaps", text=f"db: {kind}", severity=MEDIUM))
-        await world.send(after=0)
+        await world.later(after=0)
     await world.alerts("flaps")
     assert await world.gather() == 1
 
 
-async def test_a_lease_in_a_storm_puts_into_a_digest_what_it_would_have_sent(world: World) -> None:
+async def test_a_lease_in_a_storm_puts_into_a_digest_what_it_would_have_sent(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.alerts("fire", severity=Severity.HIGH)
-    assert [d.key for d in await world.lease(3, storm=True)] == ["fire"]
+    assert [d.key for d in await world.lease(3, digest=True)] == ["fire"]
     assert world.digested == 2
 
 
 async def test_accept_and_resolve_of_a_member_are_digested_and_a_further_alert_is_coalesced(
-    world: World,
+    world: Storm,
 ) -> None:
     await world.alerts("a", "b")
     await world.gather()
@@ -158,10 +140,10 @@ async def test_accept_and_resolve_of_a_member_are_digested_and_a_further_alert_i
     assert (world.digested, world.spool.counts().coalesced) == (3, 1)
     await world.put(entry("R", "a"))
     assert (world.digested, world.spool.counts().cancelled) == (4, 0)
-    assert said(await world.send()) == "Storm digest: 1 alert of db (1 medium): b is down"
+    assert said(await world.later()) == "Storm digest: 1 alert of db (1 medium): b is down"
 
 
-async def test_an_alert_at_the_threshold_leaves_with_its_lane(world: World) -> None:
+async def test_an_alert_at_the_threshold_leaves_with_its_lane(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.gather()
     await world.put(entry("C", "a"))
@@ -171,17 +153,17 @@ async def test_an_alert_at_the_threshold_leaves_with_its_lane(world: World) -> N
     assert [(d.key, d.kind, d.count) for d in await world.lease(5)] == [("a", Kind.ALERT, 2)]
 
 
-async def test_the_last_resolve_closes_the_digest(world: World) -> None:
+async def test_the_last_resolve_closes_the_digest(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.gather()
-    alert = await world.send()
+    alert = await world.later()
     await world.put(entry("R", "a"), entry("R", "b"))
-    resolve = await world.send(after=0)
+    resolve = await world.later(after=0)
     assert (resolve.key, resolve.kind) == (alert.key, Kind.RESOLVE)
     assert said(resolve) == "Storm digest of db: 2 alerts resolved, none is left"
 
 
-async def test_a_digest_whose_members_resolve_before_it_was_sent_pages_nobody(world: World) -> None:
+async def test_a_digest_whose_members_resolve_before_it_was_sent_pages_nobody(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.gather()
     await world.put(entry("R", "a"), entry("R", "b"))
@@ -190,30 +172,30 @@ async def test_a_digest_whose_members_resolve_before_it_was_sent_pages_nobody(wo
     assert world.digested == 4
 
 
-async def test_an_alert_in_flight_is_followed_by_the_resolve(world: World) -> None:
+async def test_an_alert_in_flight_is_followed_by_the_resolve(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
     world.clock.forward(6)
     (alert,) = await world.lease()
     await world.put(entry("R", "a"))
     await world.settle(alert, Done())
-    assert (await world.send(after=0)).kind is Kind.RESOLVE
+    assert (await world.later(after=0)).kind is Kind.RESOLVE
 
 
-async def test_a_digest_collects_before_it_speaks_and_speaks_at_most_once_a_minute(world: World) -> None:
+async def test_a_digest_collects_before_it_speaks_and_speaks_at_most_once_a_minute(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
     world.clock.forward(4)
     assert await world.lease() == []
-    await world.send(after=2)
+    await world.later(after=2)
     await world.alerts("b")
     await world.gather()
     world.clock.forward(59)
     assert await world.lease() == []
-    assert (await world.send(after=2)).count == 2
+    assert (await world.later(after=2)).count == 2
 
 
-async def test_a_key_of_a_producer_is_never_a_digests(world: World) -> None:
+async def test_a_key_of_a_producer_is_never_a_digests(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
     world.clock.forward(6)
@@ -223,10 +205,10 @@ async def test_a_key_of_a_producer_is_never_a_digests(world: World) -> None:
     assert (await world.spool.change(Drop(digest.key), world.clock())).events == 2
     assert world.digested == 1
     await world.put(entry("R", "a"))
-    assert (await world.send(after=0)).digest
+    assert (await world.later(after=0)).digest
 
 
-async def test_a_rejected_digest_gives_its_unresolved_members_back(world: World) -> None:
+async def test_a_rejected_digest_gives_its_unresolved_members_back(world: Storm) -> None:
     keys = [f"k{i:03}" for i in range(240)]
     await world.alerts(*keys)
     while await world.gather():
@@ -242,13 +224,13 @@ async def test_a_rejected_digest_gives_its_unresolved_members_back(world: World)
     assert not any(d.digest for d in await world.lease(300))
 
 
-async def test_a_rejected_update_gives_back_and_closes_what_is_open(world: World) -> None:
+async def test_a_rejected_update_gives_back_and_closes_what_is_open(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
-    await world.send()
+    await world.later()
     await world.alerts("b")
     await world.gather()
-    await world.send(DeadByRejection(400, "no"))
+    await world.later(DeadByRejection(400, "no"))
     while world.spool.counts().pending < 2:
         await world.spool.records()
     assert sorted((d.kind, d.digest) for d in await world.lease(5)) == [
@@ -258,17 +240,17 @@ async def test_a_rejected_update_gives_back_and_closes_what_is_open(world: World
     ]
 
 
-async def test_a_digest_dead_by_outage_waits_like_any_lane_and_is_no_dead_letter(world: World) -> None:
+async def test_a_digest_dead_by_outage_waits_like_any_lane_and_is_no_dead_letter(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
-    await world.send(DeadByOutage(revive_ms=T0, certain=True))
+    await world.later(DeadByOutage(revive_ms=T0, certain=True))
     assert (world.spool.counts().dead, world.digested) == (0, 1)
     assert await world.lease() == []
     revived = await world.spool.lease([Want("default", 1, 1, revive=1)], {}, world.clock())
     assert [(d.digest, d.revivals) for d in revived.deliveries] == [(True, 1)]
 
 
-async def test_dropping_a_member_drops_its_events_from_the_digest(world: World) -> None:
+async def test_dropping_a_member_drops_its_events_from_the_digest(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.gather()
     assert (await world.spool.change(Drop("a"), world.clock())).events == 1
@@ -276,9 +258,9 @@ async def test_dropping_a_member_drops_its_events_from_the_digest(world: World) 
     assert (counts.digested, counts.dropped_by_operator) == (1, 1)
 
 
-async def test_a_member_with_a_dead_letter_leaves_when_that_is_replayed(world: World) -> None:
+async def test_a_member_with_a_dead_letter_leaves_when_that_is_replayed(world: Storm) -> None:
     await world.alerts("a")
-    await world.send(DeadByRejection(400, "no"), after=0)
+    await world.later(DeadByRejection(400, "no"), after=0)
     await world.alerts("a")
     assert await world.gather() == 1
     assert (await world.spool.change(Replay(None), world.clock())).events == 1
@@ -286,7 +268,7 @@ async def test_a_member_with_a_dead_letter_leaves_when_that_is_replayed(world: W
     assert (counts.digested, counts.dead, counts.coalesced, counts.pending) == (0, 0, 1, 1)
 
 
-async def test_members_of_an_unsent_digest_move_when_their_target_is_gone(world: World) -> None:
+async def test_members_of_an_unsent_digest_move_when_their_target_is_gone(world: Storm) -> None:
     await world.put(*(entry("A", k, target="old", text="db: x", severity=MEDIUM) for k in "ab"))
     assert await world.gather("old") == 2
     await world.spool.change(Retarget(("default",)), world.clock())
@@ -294,7 +276,7 @@ async def test_members_of_an_unsent_digest_move_when_their_target_is_gone(world:
     assert world.digested == 0
 
 
-async def test_members_of_a_digest_that_was_sent_stay_with_it(world: World) -> None:
+async def test_members_of_a_digest_that_was_sent_stay_with_it(world: Storm) -> None:
     await world.put(entry("A", "a", target="old", text="db: x", severity=MEDIUM))
     await world.gather("old")
     world.clock.forward(6)
@@ -306,7 +288,7 @@ async def test_members_of_a_digest_that_was_sent_stay_with_it(world: World) -> N
     assert (resolve.digest, resolve.kind) == (True, Kind.RESOLVE)
 
 
-async def test_beyond_so_many_groups_the_rest_share_a_digest(world: World) -> None:
+async def test_beyond_so_many_groups_the_rest_share_a_digest(world: Storm) -> None:
     for i in range(GROUPS_AT_MOST + 3):
         await world.alerts(f"k{i}", group=f"g{i:02}")
     await world.gather()
@@ -316,7 +298,7 @@ async def test_beyond_so_many_groups_the_rest_share_a_digest(world: World) -> No
     assert [d.count for d in sent if "other sources" in said(d)] == [3]
 
 
-async def test_members_take_room_and_a_full_spool_takes_what_is_of_them(world: World) -> None:
+async def test_members_take_room_and_a_full_spool_takes_what_is_of_them(world: Storm) -> None:
     await world.alerts("member", "other")
     await world.gather()
     assert world.spool.counts().members == 2
@@ -331,10 +313,10 @@ async def test_members_take_room_and_a_full_spool_takes_what_is_of_them(world: W
     await world.put(entry("A", "new"))
 
 
-async def test_a_member_of_which_nothing_is_heard_is_forgotten_in_silence(world: World) -> None:
+async def test_a_member_of_which_nothing_is_heard_is_forgotten_in_silence(world: Storm) -> None:
     await world.alerts("a", "b")
     await world.gather()
-    await world.send()
+    await world.later()
     world.clock.forward(20 * 86_400)
     await world.put(entry("C", "b"))
     world.clock.forward(11 * 86_400)
@@ -343,10 +325,22 @@ async def test_a_member_of_which_nothing_is_heard_is_forgotten_in_silence(world:
         world.clock.forward(11)
     assert world.digested == 3
     await world.put(entry("R", "b"))
-    assert (await world.send(after=0)).kind is Kind.RESOLVE
+    assert (await world.later(after=0)).kind is Kind.RESOLVE
 
 
-async def test_the_agenda_tells_how_many_lanes_wait(world: World) -> None:
+async def test_the_dead_letter_of_a_member_outlives_what_is_forgotten(world: Storm) -> None:
+    await world.alerts("a")
+    await world.later(DeadByRejection(400, "no"), after=0)
+    await world.alerts("a")
+    await world.gather()
+    world.clock.forward(31 * 86_400)
+    await world.spool.records()
+    assert (world.spool.counts().dead, world.spool.counts().members) == (1, 0)
+    assert (await world.spool.change(Replay(None), world.clock())).events == 1
+    assert (await world.later(after=0)).key == "a"
+
+
+async def test_the_agenda_tells_how_many_lanes_wait(world: Storm) -> None:
     await world.alerts("a", "b", "c")
     await world.alerts("fire", severity=Severity.HIGH)
     leased = await world.spool.lease([Want("default", 1, 1, digest=True)], {}, world.clock())
@@ -356,21 +350,21 @@ async def test_the_agenda_tells_how_many_lanes_wait(world: World) -> None:
     assert leased.agenda["default"].backlog == 1
 
 
-async def test_the_digest_says_what_its_members_say_now(world: World) -> None:
+async def test_the_digest_says_what_its_members_say_now(world: Storm) -> None:
     await world.alerts("a", severity=Severity.LOW)
     await world.gather()
-    await world.send()
+    await world.later()
     await world.put(entry("A", "a", text="db: a burns", severity=MEDIUM))
-    update = await world.send()
+    update = await world.later()
     assert said(update) == "Storm digest: 1 alert of db (1 medium): a burns"
     assert update.severity is MEDIUM
 
 
-async def test_a_digest_of_which_an_answer_was_lost_is_closed_when_it_is_rejected(world: World) -> None:
+async def test_a_digest_of_which_an_answer_was_lost_is_closed_when_it_is_rejected(world: Storm) -> None:
     await world.alerts("a")
     await world.gather()
-    await world.send(Again(due_ms=0, attempts=1, rejections=0, certain=False))
-    await world.send(DeadByRejection(400, "no"), after=0)
+    await world.later(Again(due_ms=0, attempts=1, rejections=0, certain=False))
+    await world.later(DeadByRejection(400, "no"), after=0)
     while not world.spool.counts().pending:
         await world.spool.records()
     assert [(d.kind, d.digest) for d in await world.lease(5) if d.digest] == [(Kind.RESOLVE, True)]
@@ -379,7 +373,7 @@ async def test_a_digest_of_which_an_answer_was_lost_is_closed_when_it_is_rejecte
 async def test_the_history_of_a_key_tells_of_its_digests(tmp_path: Path) -> None:
     clock = Clock()
     async with opened("inline", tmp_path, Rules(brief=brief), clock) as spool:
-        world = World(spool, clock)
+        world = Storm(spool, clock)
         await world.alerts("a", "b")
         await world.gather()
         await world.alerts("a", severity=Severity.HIGH)

@@ -9,13 +9,8 @@ from mcp_ilert.events import (
     Again,
     DeadByOutage,
     DeadByRejection,
-    Decision,
-    Delivery,
-    Done,
-    Entry,
     Kind,
     Said,
-    Settlement,
     Severity,
 )
 from mcp_ilert.spool.history import (
@@ -35,8 +30,7 @@ from mcp_ilert.spool.history import (
 )
 from mcp_ilert.spool.port import Drop, Replay, Retarget, ReturnRefused, Rules, Stopped, Want
 from mcp_ilert.spool.rank import Pick
-from mcp_ilert.spool.spool import WrittenSpool
-from spools import KINDS, T0, Clock, entry, opened
+from spools import KINDS, T0, Clock, World, entry, opened
 
 DAY_S = 86_400
 RULES = Rules(
@@ -46,31 +40,8 @@ RULES = Rules(
 )
 
 
-class World:
-    """A spool with a clock, and the shortest words for what is done to it."""
-
-    def __init__(self, spool: WrittenSpool, clock: Clock) -> None:
-        self.spool, self.clock = spool, clock
-
-    async def put(self, *entries: Entry) -> None:
-        await self.spool.put(entries)
-
-    async def lease(self, target: str = "default", stopped: Stopped | None = None) -> Delivery:
-        want = Want(target, 1, 1, stopped=stopped)
-        (delivery,) = (await self.spool.lease([want], {}, self.clock())).deliveries
-        return delivery
-
-    async def settle(
-        self, delivery: Delivery, decision: Decision | None = None, said: Said | None = None
-    ) -> None:
-        said = said or Said(202, "", "c-1")
-        ended = Settlement(delivery.lease, decision or Done(), self.clock(), said)
-        await self.spool.settle([ended], {}, self.clock())
-
-    async def send(
-        self, decision: Decision | None = None, said: Said | None = None, target: str = "default"
-    ) -> None:
-        await self.settle(await self.lease(target), decision, said)
+class Lived(World):
+    """Tells what the spool has kept of a key's past."""
 
     async def life(self, key: str = "evt-1") -> list[What]:
         return [what for _, _, what in await self.notes(key)]
@@ -83,10 +54,10 @@ class World:
 
 
 @pytest.fixture(params=KINDS)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lived]:
     clock = Clock()
     async with opened(request.param, tmp_path, RULES, clock) as spool:
-        yield World(spool, clock)
+        yield Lived(spool, clock)
         assert spool.counts().error() == 0
 
 
@@ -95,10 +66,10 @@ def attempt(what: What) -> Attempt:
     return what
 
 
-async def test_a_delivery_is_one_note_with_all_that_led_to_it(world: World) -> None:
+async def test_a_delivery_is_one_note_with_all_that_led_to_it(world: Lived) -> None:
     await world.put(*(entry("A", "Evt-1", at=T0 + i, text=f"text {i}") for i in range(5)))
     world.clock.forward(30)
-    delivery = await world.lease()
+    (delivery,) = await world.lease()
     world.clock.forward(1)
     await world.settle(delivery)
     ((at_ms, target, what),) = await world.notes()
@@ -112,7 +83,7 @@ async def test_a_delivery_is_one_note_with_all_that_led_to_it(world: World) -> N
     assert made.taken.told == Told('routes[0] "db"', "probe-1", "text 4")
 
 
-async def test_a_critical_lane_is_remembered_as_having_gone_first(world: World) -> None:
+async def test_a_critical_lane_is_remembered_as_having_gone_first(world: Lived) -> None:
     await world.put(entry(severity=Severity.CRITICAL))
     await world.send()
     (what,) = await world.life()
@@ -121,7 +92,7 @@ async def test_a_critical_lane_is_remembered_as_having_gone_first(world: World) 
     assert taken.turn is Pick.CRITICAL
 
 
-async def test_each_failed_attempt_is_told_with_what_was_answered_and_when_it_goes_on(world: World) -> None:
+async def test_each_failed_attempt_is_told_with_what_was_answered_and_when_it_goes_on(world: Lived) -> None:
     await world.put(entry())
     down = Said(503, "answered 503", "c-9")
     await world.send(Again(T0 + 5_000, attempts=1, rejections=0, certain=False), down)
@@ -134,9 +105,9 @@ async def test_each_failed_attempt_is_told_with_what_was_answered_and_when_it_go
     assert (second.taken.ready_ms, second.taken.backed_off) == (T0 + 5_000, True)
 
 
-async def test_what_waited_behind_its_own_lane_was_ready_when_the_request_had_ended(world: World) -> None:
+async def test_what_waited_behind_its_own_lane_was_ready_when_the_request_had_ended(world: Lived) -> None:
     await world.put(entry("A"))
-    flying = await world.lease()
+    (flying,) = await world.lease()
     await world.put(entry("R"))
     world.clock.forward(4)
     await world.settle(flying)
@@ -147,38 +118,38 @@ async def test_what_waited_behind_its_own_lane_was_ready_when_the_request_had_en
     assert (resolve.taken.ready_ms, resolve.taken.backed_off) == (T0 + 4_000, False)
 
 
-async def test_a_stop_of_the_target_is_told_for_as_long_as_the_lane_was_ready(world: World) -> None:
+async def test_a_stop_of_the_target_is_told_for_as_long_as_the_lane_was_ready(world: Lived) -> None:
     world.clock.forward(100)
     await world.put(entry(at=T0 + 40_000))
     stopped = Stopped(Stop.CIRCUIT, T0 + 10_000, T0 + 90_000)
-    await world.settle(await world.lease(stopped=stopped))
+    await world.settle(*await world.lease(stopped=stopped))
     (what,) = await world.life()
     taken = attempt(what).taken
     assert taken is not None
     assert (taken.stop, taken.stop_ms) == (Stop.CIRCUIT, 50_000)
 
 
-async def test_a_stop_that_was_over_before_is_not_told(world: World) -> None:
+async def test_a_stop_that_was_over_before_is_not_told(world: Lived) -> None:
     world.clock.forward(100)
     await world.put(entry(at=T0 + 40_000))
-    await world.settle(await world.lease(stopped=Stopped(Stop.PAUSED, T0, T0 + 40_000)))
+    await world.settle(*await world.lease(stopped=Stopped(Stop.PAUSED, T0, T0 + 40_000)))
     (what,) = await world.life()
     taken = attempt(what).taken
     assert taken is not None
     assert (taken.stop, taken.stop_ms) == (None, 0)
 
 
-async def test_an_alert_that_was_resolved_before_it_was_sent_is_remembered(world: World) -> None:
+async def test_an_alert_that_was_resolved_before_it_was_sent_is_remembered(world: Lived) -> None:
     await world.put(entry("A"), entry("A", at=T0 + 1))
     await world.put(entry("R", at=T0 + 2))
     assert await world.life() == [Cancelled(3, T0, T0 + 2)]
 
 
 async def test_an_alert_that_failed_and_was_resolved_meanwhile_is_remembered_as_cancelled(
-    world: World,
+    world: Lived,
 ) -> None:
     await world.put(entry("A"))
-    flying = await world.lease()
+    (flying,) = await world.lease()
     await world.put(entry("R", at=T0 + 9))
     await world.settle(flying, Again(0, attempts=1, rejections=0, certain=True))
     failed, cancelled = await world.life()
@@ -186,14 +157,14 @@ async def test_an_alert_that_failed_and_was_resolved_meanwhile_is_remembered_as_
     assert cancelled == Cancelled(2, T0, T0 + 9)
 
 
-async def test_repeats_of_what_was_delivered_are_one_note_a_transaction(world: World) -> None:
+async def test_repeats_of_what_was_delivered_are_one_note_a_transaction(world: Lived) -> None:
     await world.put(entry(text="same"))
     await world.send()
     await world.put(*(entry(text="same", at=T0 + i) for i in range(1, 21)))
     assert (await world.life())[1:] == [Repeated(20, T0 + 1, T0 + 20)]
 
 
-async def test_deaths_and_what_brought_back_to_life_are_told(world: World) -> None:
+async def test_deaths_and_what_brought_back_to_life_are_told(world: Lived) -> None:
     await world.put(entry())
     await world.send(DeadByOutage(revive_ms=T0 + 60_000, certain=True), Said(None, "connect timeout"))
     await world.spool.change(Replay(None), world.clock())
@@ -215,7 +186,7 @@ async def test_deaths_and_what_brought_back_to_life_are_told(world: World) -> No
     ]
 
 
-async def test_a_revived_lane_says_that_it_came_back_by_itself(world: World) -> None:
+async def test_a_revived_lane_says_that_it_came_back_by_itself(world: Lived) -> None:
     await world.put(entry())
     await world.send(DeadByOutage(revive_ms=T0, certain=True))
     leased = await world.spool.lease([Want("default", 1, 1, revive=1)], {}, world.clock())
@@ -225,7 +196,7 @@ async def test_a_revived_lane_says_that_it_came_back_by_itself(world: World) -> 
     assert taken.revived
 
 
-async def test_what_moves_because_its_target_is_gone_is_told_at_both(world: World) -> None:
+async def test_what_moves_because_its_target_is_gone_is_told_at_both(world: Lived) -> None:
     await world.put(entry(target="old"))
     await world.spool.change(Retarget(("default",)), world.clock())
     await world.send()
@@ -234,7 +205,7 @@ async def test_what_moves_because_its_target_is_gone_is_told_at_both(world: Worl
     assert notes[0][2] == Moved(1, ("default",))
 
 
-async def test_an_open_alert_that_is_forgotten_leaves_a_note_and_a_closed_one_none(world: World) -> None:
+async def test_an_open_alert_that_is_forgotten_leaves_a_note_and_a_closed_one_none(world: Lived) -> None:
     await world.put(entry("A", "open"), entry("R", "closed"))
     await world.send()
     await world.send()
@@ -244,13 +215,13 @@ async def test_an_open_alert_that_is_forgotten_leaves_a_note_and_a_closed_one_no
     assert await world.life("closed") == []
 
 
-async def test_the_history_of_other_keys_is_not_that_of_this_one(world: World) -> None:
+async def test_the_history_of_other_keys_is_not_that_of_this_one(world: Lived) -> None:
     await world.put(entry(key="a"), entry(key="b"))
     await world.send()
     assert (len(await world.life("a")), await world.life("b")) == (1, [])
 
 
-async def test_what_is_older_than_keep_days_goes(world: World) -> None:
+async def test_what_is_older_than_keep_days_goes(world: Lived) -> None:
     await world.put(entry(key="a"))
     await world.send()
     world.clock.forward(7 * DAY_S - 60)
@@ -262,14 +233,14 @@ async def test_what_is_older_than_keep_days_goes(world: World) -> None:
     assert world.spool._store.engine.shelf.history_bytes() == 0
 
 
-async def test_no_history_is_kept_where_it_may_take_no_room(world: World) -> None:
+async def test_no_history_is_kept_where_it_may_take_no_room(world: Lived) -> None:
     world.spool.use(Rules(history_bytes=0))
     await world.put(entry())
     await world.send()
     assert await world.life() == []
 
 
-async def test_a_flood_of_cancellations_writes_a_bounded_number_of_notes(world: World) -> None:
+async def test_a_flood_of_cancellations_writes_a_bounded_number_of_notes(world: Lived) -> None:
     pairs = [entry(kind, f"k{i}") for i in range(200) for kind in "AR"]
     await world.put(*pairs)
     await world.spool.records()

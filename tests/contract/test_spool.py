@@ -13,8 +13,6 @@ from mcp_ilert.events import (
     Again,
     DeadByOutage,
     DeadByRejection,
-    Decision,
-    Delivery,
     Done,
     Entry,
     Kind,
@@ -23,41 +21,27 @@ from mcp_ilert.events import (
 )
 from mcp_ilert.spool.port import Drop, Pause, Replay, Retarget, ReturnRefused, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
-from spools import KINDS, T0, Clock, Woken, entry, opened
+from spools import KINDS, T0, Clock, Woken, World, entry, opened
 
 
-class World:
-    """A spool with a clock, and the shortest words for what is done to it."""
+class Woke(World):
+    """Remembers what it was woken for."""
 
     def __init__(self, spool: WrittenSpool, clock: Clock, woken: Woken) -> None:
-        self.spool, self.clock, self.woken = spool, clock, woken
-
-    async def put(self, *entries: Entry) -> None:
-        await self.spool.put(entries)
-
-    async def lease(self, tokens: int = 1, *, target: str = "default", others: int = 99) -> list[Delivery]:
-        leased = await self.spool.lease([Want(target, tokens, others)], {}, self.clock())
-        return list(leased.deliveries)
-
-    async def settle(self, delivery: Delivery, decision: Decision) -> None:
-        await self.spool.settle([Settlement(delivery.lease, decision, self.clock())], {}, self.clock())
-
-    async def send(self, decision: Decision | None = None, *, target: str = "default") -> Delivery:
-        (delivery,) = await self.lease(target=target)
-        await self.settle(delivery, decision or Done())
-        return delivery
+        super().__init__(spool, clock)
+        self.woken = woken
 
 
 @pytest.fixture(params=KINDS)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Woke]:
     clock, woken = Clock(), Woken()
     rules = Rules(max_pending=20)
     async with opened(request.param, tmp_path, rules, clock, woken) as spool:
-        yield World(spool, clock, woken)
+        yield Woke(spool, clock, woken)
         assert spool.counts().error() == 0
 
 
-async def test_what_was_put_is_leased_once_and_delivered(world: World) -> None:
+async def test_what_was_put_is_leased_once_and_delivered(world: Woke) -> None:
     await world.put(entry("A", "Evt-1", text='{"x": 1}'))
     (delivery,) = await world.lease(tokens=5)
     assert (delivery.key, delivery.kind, delivery.payload) == ("Evt-1", Kind.ALERT, b'{"x": 1}')
@@ -67,13 +51,13 @@ async def test_what_was_put_is_leased_once_and_delivered(world: World) -> None:
     assert (counts.accepted, counts.delivered, counts.pending) == (1, 1, 0)
 
 
-async def test_a_put_wakes_its_target(world: World) -> None:
+async def test_a_put_wakes_its_target(world: Woke) -> None:
     await world.put(entry(target="other"))
     await world.spool.records()  # a threaded writer may still be folding
     assert world.woken.targets == {"other"}
 
 
-async def test_a_put_wakes_only_for_what_the_dispatcher_does_not_know_of(world: World) -> None:
+async def test_a_put_wakes_only_for_what_the_dispatcher_does_not_know_of(world: Woke) -> None:
     async def wakes(made: Entry) -> bool:
         world.woken.targets.clear()
         await world.put(made)
@@ -90,7 +74,7 @@ async def test_a_put_wakes_only_for_what_the_dispatcher_does_not_know_of(world: 
     assert await wakes(entry("A", "d"))
 
 
-async def test_alert_resolve_and_the_same_alert_within_a_minute_page_twice(world: World) -> None:
+async def test_alert_resolve_and_the_same_alert_within_a_minute_page_twice(world: Woke) -> None:
     for kind in "ARA":
         await world.put(entry(kind, text=f"the {kind}"))
         delivery = await world.send()
@@ -99,7 +83,7 @@ async def test_alert_resolve_and_the_same_alert_within_a_minute_page_twice(world
     assert world.spool.counts().delivered == 3
 
 
-async def test_a_repeat_of_the_delivered_text_is_coalesced_for_dedupe_seconds(world: World) -> None:
+async def test_a_repeat_of_the_delivered_text_is_coalesced_for_dedupe_seconds(world: Woke) -> None:
     await world.put(entry(text="same"))
     await world.send()
     world.clock.forward(59)
@@ -111,21 +95,21 @@ async def test_a_repeat_of_the_delivered_text_is_coalesced_for_dedupe_seconds(wo
     assert len(await world.lease()) == 1
 
 
-async def test_a_repeat_with_another_text_is_sent(world: World) -> None:
+async def test_a_repeat_with_another_text_is_sent(world: Woke) -> None:
     await world.put(entry(text="one"))
     await world.send()
     await world.put(entry(text="two"))
     assert (await world.send()).payload == b"two"
 
 
-async def test_a_resolve_cancels_its_unsent_alert_and_nothing_is_sent(world: World) -> None:
+async def test_a_resolve_cancels_its_unsent_alert_and_nothing_is_sent(world: Woke) -> None:
     await world.put(entry("A"))
     await world.put(entry("R"))
     assert await world.lease() == []
     assert world.spool.counts().cancelled == 2
 
 
-async def test_a_lost_answer_and_then_a_resolve_end_resolved(world: World) -> None:
+async def test_a_lost_answer_and_then_a_resolve_end_resolved(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(Again(due_ms=0, attempts=1, rejections=0, certain=False))
     await world.put(entry("R"))
@@ -133,21 +117,21 @@ async def test_a_lost_answer_and_then_a_resolve_end_resolved(world: World) -> No
     assert await world.lease() == []
 
 
-async def test_a_storm_of_one_key_is_one_operation_with_its_count(world: World) -> None:
+async def test_a_storm_of_one_key_is_one_operation_with_its_count(world: Woke) -> None:
     await world.put(*(entry("A", at=T0 + i, text=str(i)) for i in range(50)))
     (delivery,) = await world.lease()
     assert (delivery.count, delivery.payload, delivery.first_ms, delivery.last_ms) == (50, b"49", T0, T0 + 49)
     assert world.spool.counts().coalesced == 49
 
 
-async def test_the_highest_severity_of_what_was_folded_is_kept(world: World) -> None:
+async def test_the_highest_severity_of_what_was_folded_is_kept(world: Woke) -> None:
     await world.put(entry(severity=Severity.CRITICAL), entry(severity=Severity.LOW))
     (delivery,) = await world.lease()
     assert delivery.severity is Severity.CRITICAL
 
 
 async def test_keys_are_the_same_when_equal_in_lower_case_and_the_first_spelling_is_sent(
-    world: World,
+    world: Woke,
 ) -> None:
     await world.put(entry("A", "SRV-1"))
     await world.put(entry("C", "srv-1"))
@@ -156,12 +140,12 @@ async def test_keys_are_the_same_when_equal_in_lower_case_and_the_first_spelling
     assert [(d.key, d.kind) for d in (first, second)] == [("SRV-1", Kind.ALERT), ("SRV-1", Kind.ACCEPT)]
 
 
-async def test_sharp_s_and_double_s_are_different_keys(world: World) -> None:
+async def test_sharp_s_and_double_s_are_different_keys(world: Woke) -> None:
     await world.put(entry("A", "stra\u00dfe"), entry("A", "strasse"))
     assert len(await world.lease(tokens=5)) == 2
 
 
-async def test_a_resolve_goes_to_every_target_that_knows_the_key(world: World) -> None:
+async def test_a_resolve_goes_to_every_target_that_knows_the_key(world: Woke) -> None:
     await world.put(entry("A", target="one"), entry("A", target="two"))
     await world.send(target="one")
     await world.send(target="two")
@@ -173,27 +157,27 @@ async def test_a_resolve_goes_to_every_target_that_knows_the_key(world: World) -
     assert (counts.accepted, counts.fanned_out, counts.delivered) == (3, 1, 4)
 
 
-async def test_a_resolve_that_no_target_knows_follows_its_route(world: World) -> None:
+async def test_a_resolve_that_no_target_knows_follows_its_route(world: Woke) -> None:
     await world.put(entry("R", target="three"))
     assert (await world.send(target="three")).kind is Kind.RESOLVE
     await world.put(entry("C", "evt-9", target=DROP))
     assert world.spool.counts().dropped_by_route == 1
 
 
-async def test_a_resolve_reaches_an_open_alert_even_where_its_route_says_drop(world: World) -> None:
+async def test_a_resolve_reaches_an_open_alert_even_where_its_route_says_drop(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send()
     await world.put(entry("R", target=DROP))
     assert (await world.send()).kind is Kind.RESOLVE
 
 
-async def test_an_alert_that_a_route_drops_is_counted_and_gone(world: World) -> None:
+async def test_an_alert_that_a_route_drops_is_counted_and_gone(world: Woke) -> None:
     await world.put(entry("A", target=DROP))
     counts = world.spool.counts()
     assert (counts.accepted, counts.dropped_by_route, counts.pending) == (1, 1, 0)
 
 
-async def test_a_backed_off_lane_waits_until_it_is_due(world: World) -> None:
+async def test_a_backed_off_lane_waits_until_it_is_due(world: Woke) -> None:
     await world.put(entry())
     await world.send(Again(due_ms=T0 + 5_000, attempts=1, rejections=0, certain=True))
     leased = await world.spool.lease([Want("default", 1, 1)], {}, world.clock())
@@ -204,7 +188,7 @@ async def test_a_backed_off_lane_waits_until_it_is_due(world: World) -> None:
     assert delivery.attempts == 1
 
 
-async def test_dead_by_outage_counts_as_dead_and_any_arrival_makes_it_alive(world: World) -> None:
+async def test_dead_by_outage_counts_as_dead_and_any_arrival_makes_it_alive(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(DeadByOutage(revive_ms=T0 + 60_000, certain=True))
     assert (world.spool.counts().dead, world.spool.counts().pending) == (1, 0)
@@ -214,14 +198,14 @@ async def test_dead_by_outage_counts_as_dead_and_any_arrival_makes_it_alive(worl
     assert (delivery.count, delivery.attempts, world.spool.counts().dead) == (2, 0, 0)
 
 
-async def test_a_resolve_finds_the_alert_that_is_dead_by_outage(world: World) -> None:
+async def test_a_resolve_finds_the_alert_that_is_dead_by_outage(world: Woke) -> None:
     await world.put(entry("A", target="one"))
     await world.send(DeadByOutage(revive_ms=0, certain=False), target="one")
     await world.put(entry("R", target="two"))
     assert (await world.send(target="one")).kind is Kind.RESOLVE
 
 
-async def test_dead_lanes_are_revived_oldest_due_first_and_have_one_attempt(world: World) -> None:
+async def test_dead_lanes_are_revived_oldest_due_first_and_have_one_attempt(world: Woke) -> None:
     for key, due in (("b", 2_000), ("a", 1_000)):
         await world.put(entry("A", key))
         await world.send(DeadByOutage(revive_ms=T0 + due, certain=True))
@@ -238,7 +222,7 @@ async def test_dead_lanes_are_revived_oldest_due_first_and_have_one_attempt(worl
     assert world.spool.counts().dead == 2
 
 
-async def test_what_arrives_during_an_automatic_replay_has_attempts_of_its_own(world: World) -> None:
+async def test_what_arrives_during_an_automatic_replay_has_attempts_of_its_own(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(DeadByOutage(revive_ms=T0, certain=True))
     (delivery,) = (await world.spool.lease([Want("default", 1, 1, revive=1)], {}, world.clock())).deliveries
@@ -248,14 +232,14 @@ async def test_what_arrives_during_an_automatic_replay_has_attempts_of_its_own(w
     assert (delivery.payload, delivery.revivals, delivery.count) == (b"a fresh fire", 0, 2)
 
 
-async def test_a_rejected_letter_is_set_aside_and_newer_operations_pass_it(world: World) -> None:
+async def test_a_rejected_letter_is_set_aside_and_newer_operations_pass_it(world: Woke) -> None:
     await world.put(entry("A"), entry("C"))
     await world.send(DeadByRejection(400, "no"))
     assert (await world.send()).kind is Kind.ACCEPT
     assert world.spool.counts().dead == 1
 
 
-async def test_a_second_rejected_letter_of_a_kind_folds_into_the_first(world: World) -> None:
+async def test_a_second_rejected_letter_of_a_kind_folds_into_the_first(world: Woke) -> None:
     for text in "12":
         await world.put(entry("A", text=text))
         await world.send(DeadByRejection(400, "no"))
@@ -263,7 +247,7 @@ async def test_a_second_rejected_letter_of_a_kind_folds_into_the_first(world: Wo
     assert (counts.dead, counts.coalesced) == (1, 1)
 
 
-async def test_a_dead_letter_is_never_sent_behind_a_newer_resolve_except_by_force(world: World) -> None:
+async def test_a_dead_letter_is_never_sent_behind_a_newer_resolve_except_by_force(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(DeadByRejection(400, "no"))
     await world.put(entry("R"))
@@ -275,7 +259,7 @@ async def test_a_dead_letter_is_never_sent_behind_a_newer_resolve_except_by_forc
 
 
 async def test_a_letter_replayed_while_something_newer_flies_waits_and_is_then_superseded(
-    world: World,
+    world: Woke,
 ) -> None:
     await world.put(entry("A"))
     await world.send(DeadByRejection(400, "no"))
@@ -287,7 +271,7 @@ async def test_a_letter_replayed_while_something_newer_flies_waits_and_is_then_s
     assert world.spool.counts().dead == 1
 
 
-async def test_a_letter_replayed_while_something_newer_fails_folds_with_it(world: World) -> None:
+async def test_a_letter_replayed_while_something_newer_fails_folds_with_it(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(DeadByRejection(400, "no"))
     await world.put(entry("R"))
@@ -298,7 +282,7 @@ async def test_a_letter_replayed_while_something_newer_fails_folds_with_it(world
     assert world.spool.counts().cancelled == 2
 
 
-async def test_letters_that_a_bad_key_made_return(world: World) -> None:
+async def test_letters_that_a_bad_key_made_return(world: Woke) -> None:
     await world.put(entry("A", "a"), entry("A", "b"))
     await world.send(DeadByRejection(404, "?"))
     await world.send(DeadByRejection(400, "no"))
@@ -307,7 +291,7 @@ async def test_letters_that_a_bad_key_made_return(world: World) -> None:
     assert (await world.send()).key == "a"
 
 
-async def test_drop_takes_what_waits_and_leaves_what_flies(world: World) -> None:
+async def test_drop_takes_what_waits_and_leaves_what_flies(world: Woke) -> None:
     await world.put(entry("A"))
     (flying,) = await world.lease()
     await world.put(entry("A", text="second"))
@@ -318,7 +302,7 @@ async def test_drop_takes_what_waits_and_leaves_what_flies(world: World) -> None
     assert (counts.dropped_by_operator, counts.delivered, counts.pending) == (1, 1, 0)
 
 
-async def test_a_rejection_is_forgiven_when_the_text_changes(world: World) -> None:
+async def test_a_rejection_is_forgiven_when_the_text_changes(world: Woke) -> None:
     await world.put(entry("A", text="bad"))
     await world.send(Again(due_ms=0, attempts=0, rejections=1, certain=True))
     await world.put(entry("A", text="better"))
@@ -326,7 +310,7 @@ async def test_a_rejection_is_forgiven_when_the_text_changes(world: World) -> No
     assert delivery.rejections == 0
 
 
-async def test_attempts_and_due_time_are_kept_when_something_folds_in(world: World) -> None:
+async def test_attempts_and_due_time_are_kept_when_something_folds_in(world: Woke) -> None:
     await world.put(entry("A", text="one"))
     await world.send(Again(due_ms=T0 + 1_000, attempts=3, rejections=0, certain=True))
     await world.put(entry("A", text="two"))
@@ -336,7 +320,7 @@ async def test_attempts_and_due_time_are_kept_when_something_folds_in(world: Wor
     assert delivery.attempts == 3
 
 
-async def test_critical_goes_first_and_others_by_their_deadline(world: World) -> None:
+async def test_critical_goes_first_and_others_by_their_deadline(world: Woke) -> None:
     minutes = 60_000
     await world.put(
         entry("A", "low", at=T0 - 70 * minutes, severity=Severity.LOW),
@@ -347,20 +331,20 @@ async def test_critical_goes_first_and_others_by_their_deadline(world: World) ->
     assert [d.key for d in await world.lease(tokens=4)] == ["critical", "low", "medium", "high"]
 
 
-async def test_a_place_is_kept_for_critical(world: World) -> None:
+async def test_a_place_is_kept_for_critical(world: Woke) -> None:
     await world.put(*(entry("A", f"k{i}") for i in range(5)))
     await world.put(entry("A", "fire", severity=Severity.CRITICAL))
     assert [d.key for d in await world.lease(tokens=3, others=0)] == ["fire"]
 
 
-async def test_the_state_of_targets_is_kept_with_the_lease(world: World) -> None:
+async def test_the_state_of_targets_is_kept_with_the_lease(world: Woke) -> None:
     await world.spool.lease([], {"default": b"tokens: 3"}, world.clock())
     await world.spool.change(Pause("default", paused=True), world.clock())
     record = (await world.spool.records())["default"]
     assert (record.state, record.paused) == (b"tokens: 3", True)
 
 
-async def test_a_full_spool_takes_what_adds_no_lane_and_a_tenth_more_of_critical(world: World) -> None:
+async def test_a_full_spool_takes_what_adds_no_lane_and_a_tenth_more_of_critical(world: Woke) -> None:
     await world.put(*(entry("A", f"k{i}") for i in range(20)))
     with pytest.raises(UnavailableError, match="full"):
         await world.put(entry("A", "new"), entry("A", "k1", text="again"))
@@ -372,7 +356,7 @@ async def test_a_full_spool_takes_what_adds_no_lane_and_a_tenth_more_of_critical
     assert world.spool.counts().accepted == 23
 
 
-async def test_lanes_of_a_target_that_is_gone_move_or_are_parked(world: World) -> None:
+async def test_lanes_of_a_target_that_is_gone_move_or_are_parked(world: Woke) -> None:
     await world.put(entry("A", "open", target="old"))
     await world.send(target="old")
     await world.put(entry("C", "open", target="old"), entry("A", "unsent", target="old"))
@@ -382,7 +366,7 @@ async def test_lanes_of_a_target_that_is_gone_move_or_are_parked(world: World) -
     assert [(d.key, d.kind) for d in parked] == [("open", Kind.ACCEPT)]
 
 
-async def test_many_lanes_of_a_gone_target_move_in_slices_past_those_that_are_parked(world: World) -> None:
+async def test_many_lanes_of_a_gone_target_move_in_slices_past_those_that_are_parked(world: Woke) -> None:
     world.spool.use(Rules(max_pending=10_000))
     for number in range(3):
         await world.put(entry("A", f"open-{number}", target="old"))
@@ -394,14 +378,14 @@ async def test_many_lanes_of_a_gone_target_move_in_slices_past_those_that_are_pa
     assert len(await world.lease(tokens=1_000, target="old")) == 3
 
 
-async def test_a_probe_takes_a_lane_that_is_not_due_before_it_takes_none(world: World) -> None:
+async def test_a_probe_takes_a_lane_that_is_not_due_before_it_takes_none(world: Woke) -> None:
     await world.put(entry())
     await world.send(Again(due_ms=T0 + 60_000, attempts=1, rejections=0, certain=True))
     leased = await world.spool.lease([Want("default", 1, 1, probe=True)], {}, world.clock())
     assert [(d.key, d.probe, d.attempts) for d in leased.deliveries] == [("evt-1", True, 1)]
 
 
-async def test_a_dead_lane_is_a_probe_only_where_allowed_and_due(world: World) -> None:
+async def test_a_dead_lane_is_a_probe_only_where_allowed_and_due(world: Woke) -> None:
     await world.put(entry())
     await world.send(DeadByOutage(revive_ms=T0 + 1_000, certain=True))
     world.clock.forward(1)
@@ -412,7 +396,7 @@ async def test_a_dead_lane_is_a_probe_only_where_allowed_and_due(world: World) -
     assert [(d.key, d.revivals) for d in leased.deliveries] == [("evt-1", 1)]
 
 
-async def test_in_a_storm_the_oldest_lane_and_the_newest_have_their_tokens(world: World) -> None:
+async def test_in_a_storm_the_oldest_lane_and_the_newest_have_their_tokens(world: Woke) -> None:
     day = 86_400_000
     await world.put(entry("A", "old and low", at=T0 - 1_000, severity=Severity.LOW))
     await world.put(*(entry("A", f"storm-{i}", at=T0 - day + i) for i in range(15)))
@@ -422,7 +406,7 @@ async def test_in_a_storm_the_oldest_lane_and_the_newest_have_their_tokens(world
     assert order[9] == "storm-8"  # the oldest of all: the storm's
 
 
-async def test_a_critical_event_in_the_middle_of_a_storm_takes_the_next_token(world: World) -> None:
+async def test_a_critical_event_in_the_middle_of_a_storm_takes_the_next_token(world: Woke) -> None:
     await world.put(*(entry("A", f"storm-{i}", at=T0 - 1_000) for i in range(15)))
     for _ in range(4):
         await world.lease()
@@ -430,7 +414,7 @@ async def test_a_critical_event_in_the_middle_of_a_storm_takes_the_next_token(wo
     assert [d.key for d in await world.lease()] == ["fire"]
 
 
-async def test_what_is_over_is_forgotten_by_and_by(world: World) -> None:
+async def test_what_is_over_is_forgotten_by_and_by(world: Woke) -> None:
     def kept() -> set[str]:
         return set(world.spool._store.engine.shelf.find(("open", "closed")))
 
@@ -445,7 +429,7 @@ async def test_what_is_over_is_forgotten_by_and_by(world: World) -> None:
     assert kept() == {"open"}
 
 
-async def test_a_dead_letter_is_never_forgotten(world: World) -> None:
+async def test_a_dead_letter_is_never_forgotten(world: Woke) -> None:
     await world.put(entry("A"))
     await world.send(DeadByRejection(400, "no"))
     world.clock.forward(40 * 86_400)
@@ -454,7 +438,7 @@ async def test_a_dead_letter_is_never_forgotten(world: World) -> None:
     assert (await world.send()).key == "evt-1"
 
 
-async def test_probes_go_round_all_lanes(world: World) -> None:
+async def test_probes_go_round_all_lanes(world: Woke) -> None:
     await world.put(*(entry("A", key) for key in "abc"))
     probed = []
     for _ in range(6):
@@ -467,7 +451,7 @@ async def test_probes_go_round_all_lanes(world: World) -> None:
     assert "".join(probed) == "abcabc"
 
 
-async def test_each_request_of_an_offer_is_taken_whole_or_not_at_all(world: World) -> None:
+async def test_each_request_of_an_offer_is_taken_whole_or_not_at_all(world: Woke) -> None:
     puts = [
         [entry(key=f"a{i}") for i in range(15)],
         [entry(key=f"b{i}") for i in range(10)],
@@ -479,7 +463,7 @@ async def test_each_request_of_an_offer_is_taken_whole_or_not_at_all(world: Worl
     assert (world.spool.counts().accepted, world.spool.counts().lanes) == (17, 16)
 
 
-async def test_offers_are_committed_in_their_order(world: World) -> None:
+async def test_offers_are_committed_in_their_order(world: Woke) -> None:
     told: list[int] = []
     for number in range(5):
         world.spool.offer([[entry(text=str(number))]], lambda _, number=number: told.append(number))  # type: ignore[misc]
@@ -488,7 +472,7 @@ async def test_offers_are_committed_in_their_order(world: World) -> None:
     assert (await world.send()).payload == b"4"
 
 
-async def test_a_flood_is_taken_in_slices_and_all_of_it_arrives(world: World) -> None:
+async def test_a_flood_is_taken_in_slices_and_all_of_it_arrives(world: Woke) -> None:
     world.spool.use(Rules(max_pending=1_000_000))
     keys = [f"k{i % 700}" for i in range(40_000)]
     puts = [[entry(key=key, text="x") for key in keys[i : i + 500]] for i in range(0, len(keys), 500)]
@@ -506,7 +490,7 @@ async def test_a_flood_is_taken_in_slices_and_all_of_it_arrives(world: World) ->
 
 
 async def test_what_the_target_calls_it_comes_with_the_next_operation_until_it_is_closed(
-    world: World,
+    world: Woke,
 ) -> None:
     await world.put(entry("A", "k"))
     first = await world.send(Done("42"))
@@ -522,7 +506,7 @@ async def test_what_the_target_calls_it_comes_with_the_next_operation_until_it_i
     assert (fourth.ref, fourth.unsure) == ("", False)
 
 
-async def test_what_may_have_been_applied_is_told_with_the_next_attempt(world: World) -> None:
+async def test_what_may_have_been_applied_is_told_with_the_next_attempt(world: Woke) -> None:
     await world.put(entry("A", "k"))
     await world.send(Again(0, 1, 0, certain=True))
     assert not (await world.send(Again(0, 1, 0, certain=False))).unsure
@@ -531,7 +515,7 @@ async def test_what_may_have_been_applied_is_told_with_the_next_attempt(world: W
     assert not (await world.send(Done("42"))).unsure
 
 
-async def test_an_open_alert_that_the_target_has_no_name_for_is_to_be_looked_for(world: World) -> None:
+async def test_an_open_alert_that_the_target_has_no_name_for_is_to_be_looked_for(world: Woke) -> None:
     await world.put(entry("A", "k"))
     await world.send(Done(""))
     await world.put(entry("R", "k"))

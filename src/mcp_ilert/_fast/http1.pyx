@@ -9,9 +9,9 @@ likes.
 
 Taken are: the request line `POST /events HTTP/1.1`; at most MAX_FIELDS fields of token, colon, value, CRLF;
 one Host; either one Content-Length in plain digits, or one Transfer-Encoding `chunked`, its chunks without
-extensions and trailers; Connection, if at all, `keep-alive` or `close`; no Upgrade, no Expect; no
-Content-Encoding but `identity`; nothing of these, nor of Content-Type and Authorization, twice. The decision
-does not depend on how the bytes were cut.
+extensions and trailers; Connection, if at all, `keep-alive` or `close`; no Upgrade, no Expect, no
+Origin (a browser's); no Content-Encoding but `identity`; nothing of these, nor of Content-Type and
+Authorization, twice. The decision does not depend on how the bytes were cut.
 
 Whatever is received is parsed at once: a pump that reads no further while much is `pending` bounds it
 all. The shortest request is 51 bytes.
@@ -194,7 +194,7 @@ cdef bint take_field(
         if strncasecmp(name, b"host", 4) == 0:
             return once(host, start, size) and is_host(value, size)
     elif name_size == 6:
-        return strncasecmp(name, b"expect", 6) != 0
+        return strncasecmp(name, b"expect", 6) != 0 and strncasecmp(name, b"origin", 6) != 0
     elif name_size == 7:
         return strncasecmp(name, b"upgrade", 7) != 0
     elif name_size == 10:
@@ -360,6 +360,10 @@ cdef class Http1Session:
         if self.leaving or self.kept_size == 0:
             return IDLE
         return IN_BODY if self.needed else IN_HEAD
+
+    @property
+    def beside(self):
+        return False
 
     @property
     def unread(self):

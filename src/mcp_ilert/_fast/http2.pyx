@@ -198,6 +198,10 @@ cdef class Http2Session:
         return HEAD_PHASE if self.heading or not self.opened else IDLE_PHASE
 
     @property
+    def beside(self):
+        return True
+
+    @property
     def closing(self):
         return self.session == NULL or self.ended or self.over
 

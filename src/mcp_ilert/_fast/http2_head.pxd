@@ -120,6 +120,8 @@ cdef inline int note(
     elif named == 6 and memcmp(name, b"expect", 6) == 0:
         if size == 12 and memcmp(value, b"100-continue", 12) == 0:
             head.marks |= EXPECTS
+    elif named == 6 and memcmp(name, b"origin", 6) == 0:
+        head.marks |= ODD  # a browser's
     return 0
 
 

@@ -113,6 +113,7 @@ cdef class Conn:
     cdef uint32_t number
     cdef uint32_t watched
     cdef int phase
+    cdef bint beside  # requests are read beside each other
     cdef bint ended  # the client sends no more
     cdef bint told  # that we say no more (TLS)
     cdef bint leaving  # it takes no request any more
@@ -280,9 +281,19 @@ cdef class Reactor:
         Who waits for answers is told after them, but at once where `firm`: some clients of HTTP/2 take
         nothing after a GOAWAY.
         """
+        self.leaving = True
+        self._send_away(now, firm)
+
+    def let_go(self, double now):
+        """Have all who are connected now go after what they wait for; who comes later stays."""
+        for conn in self.conns.values():
+            (<Conn>conn).leaving = True
+        self._send_away(now, True)
+
+    cdef int _send_away(self, double now, bint firm) except -1:
+        """Let go of who has asked nothing; of the others after what they wait for (`firm`: told at once)."""
         cdef Conn conn
         self.now = now
-        self.leaving = True
         for found in list(self.conns.values()):
             conn = <Conn>found
             if conn.fd < 0 or conn.lingering:
@@ -298,26 +309,7 @@ cdef class Reactor:
                     self._fail(conn, error)
                     continue
             self._settle(conn, False)
-
-    def let_go(self, double now):
-        """Have all who are connected now go after what they wait for; who comes later stays."""
-        cdef Conn conn
-        self.now = now
-        for found in list(self.conns.values()):
-            conn = <Conn>found
-            if conn.fd < 0 or conn.lingering:
-                continue
-            conn.leaving = True
-            if conn.session is None:
-                if conn.first is None:
-                    self._finish(conn)
-                continue
-            try:
-                conn.session.go_away()
-            except Exception as error:
-                self._fail(conn, error)
-                continue
-            self._settle(conn, False)
+        return 0
 
     def drop_leaving(self):
         """Drop those of them who have not gone."""
@@ -468,7 +460,7 @@ cdef class Reactor:
         except Exception as error:
             self._fail(conn, error)
             return 0
-        if len(arrivals) != before:
+        if len(arrivals) != before and not (conn.beside and conn.phase == 2):
             conn.since = self.now
         self._settle(conn, False)
         return 0
@@ -496,6 +488,7 @@ cdef class Reactor:
             self._hand_over(conn, data)
             return None
         conn.session = session
+        conn.beside = session.beside
         conn.phase = 0
         conn.since = self.now
         self.by_session[session] = conn

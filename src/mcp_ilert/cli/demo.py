@@ -120,7 +120,7 @@ def _introduce(service: "Service", sandbox: "SandboxServer") -> None:
         ("MCP iLert", f"{__version__}, a demo: nothing leaves this machine"),
         ("events", f"{service.url}/events"),
         ("lines of events", f"{service.tcp_url}"),
-        ("status page", f"{service.url}/"),
+        ("dashboard", f"{service.url}/"),
         ("metrics", f"{service.metrics_url}/metrics"),
         ("sandbox iLert", f"{sandbox.url}    (what it got: {sandbox.admin_url})"),
         ("spool", f"{service.path}    (removed at the end)"),

@@ -89,7 +89,7 @@ def letter_rows(lane: LaneView, now_ms: int) -> Iterable[Sequence[str]]:
 
 def reason_of(letter: LetterView) -> str:
     late = ", superseded" if letter.superseded else ""
-    return f"{letter.status}{late}: {letter.detail}"
+    return f"{letter.status or 'not sent'}{late}: {letter.detail}"
 
 
 def stats_facts(stats: Stats, now_ms: int) -> list[tuple[str, str]]:

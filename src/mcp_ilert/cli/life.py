@@ -11,6 +11,7 @@ import trio
 Serve = Callable[["Life"], Awaitable[None]]
 Reload = Callable[[], None]
 ENDING = (signal.SIGTERM, signal.SIGINT)
+RELOADING: tuple[int, ...] = (signal.SIGHUP,) if hasattr(signal, "SIGHUP") else ()  # Windows has none
 
 
 class Life:
@@ -46,7 +47,7 @@ class Life:
 async def live(serve: Serve) -> None:
     """Run `serve` under the signals; it waits for `life.stopping` once it has started."""
     life = Life()
-    with trio.open_signal_receiver(*ENDING, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*ENDING, *RELOADING) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, life)
             with life.scope:
@@ -56,7 +57,7 @@ async def live(serve: Serve) -> None:
 
 async def _obey(signals: AsyncIterator[int], life: Life) -> None:
     async for number in signals:
-        if number == signal.SIGHUP:
+        if number in RELOADING:
             life.hang_up()
         else:
             life.end()
@@ -70,7 +71,8 @@ def obey_early() -> None:
 
     for number in ENDING:
         signal.signal(number, leave)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for later in RELOADING:
+        signal.signal(later, signal.SIG_IGN)
 
 
 def at_once() -> NoReturn:

@@ -133,8 +133,10 @@ def _show_lane(lane: "LaneView", now_ms: int) -> None:
     ops = [("in flight", lane.in_flight)] if lane.in_flight else []
     ops += [("waits", op) for op in lane.waiting]
     ops += [(f"dead, {lanes.reason_of(letter)}", letter.op) for letter in lane.letters]
-    facts = zip(lanes.LANE_COLUMNS, lanes.lane_row(lane, now_ms), strict=True)
-    show_facts(f"{clean(lane.key)} at {lane.target}", list(facts))
+    facts = list(zip(lanes.LANE_COLUMNS, lanes.lane_row(lane, now_ms), strict=True))
+    if lane.incident is not None:
+        facts.append(("incident", clean(lane.incident)))
+    show_facts(f"{clean(lane.key)} at {lane.target}", facts)
     for state, op in ops:
         text = op.payload.decode(errors="replace")
         click.echo(f"{lanes.op_words(op)} ({clean(state)}): {shorten(clean(text), PAYLOAD_CHARS)}")

@@ -158,7 +158,9 @@ def _input(file: str) -> Iterator[int]:
         yield sys.stdin.fileno()
         return
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(
+            file, os.O_RDONLY | getattr(os, "O_BINARY", 0)
+        )  # Windows would translate line ends
     except OSError as error:
         raise Misuse([f"{file}: {error.strerror}"]) from None
     try:

@@ -1,5 +1,6 @@
 """`mcp-ilert serve`: runs the bridge until a signal ends it."""
 
+import faulthandler
 import os
 import sys
 from pathlib import Path
@@ -27,6 +28,9 @@ def serve(config: Path) -> None:
     from mcp_ilert.cli.life import obey_early  # noqa: PLC0415 - heavy
 
     obey_early()
+    faulthandler.enable(
+        sys.__stderr__ or 2
+    )  # so that SIGABRT, systemd's for what hangs, leaves word where it hung
     from mcp_ilert import logs  # noqa: PLC0415 - heavy
     from mcp_ilert.config import load  # noqa: PLC0415
 
@@ -40,12 +44,14 @@ async def _run(settings: "Settings", load: "Load") -> None:
 
     from mcp_ilert.cli.life import live  # noqa: PLC0415
     from mcp_ilert.service import open_service  # noqa: PLC0415
+    from mcp_ilert.service.manager import Manager  # noqa: PLC0415
 
     started = False
+    manager = Manager.of(os.environ, os.getpid())
 
     async def serving(life: "Life") -> None:
         nonlocal started
-        async with open_service(settings, load=load) as service:
+        async with open_service(settings, load=load, manager=manager) as service:
             started = True
             life.started(service.ask_reload)
             await life.stopping.wait()

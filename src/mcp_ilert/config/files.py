@@ -14,6 +14,8 @@ def file_problem(path: Path) -> str | None:
         if not path.is_file():
             return "not a file"
         return None if os.access(path, os.R_OK) else "no permission to read the file"
+    except PermissionError:
+        return "no permission to look at the file"
     except (OSError, ValueError):
         return "not the path of a file"
 

@@ -3,19 +3,24 @@
 Synchronous, by a read-only connection that lives as long as the read: call it in a thread where others wait.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.console import shown
 from mcp_ilert.console.now import Tell, now_words
 from mcp_ilert.console.shown import Page
+from mcp_ilert.spool.history import Attempt, Told
 from mcp_ilert.spool.port import TargetRecord
-from mcp_ilert.spool.view import NEWEST, Audit, LaneView, SpoolView, Stats
+from mcp_ilert.spool.urgency import FIRST, Place, Wanted, written
+from mcp_ilert.spool.view import NEWEST, Audit, Backlog, LaneView, SpoolView, Stats
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends behind the lane whose events bring it here."""
 SLICE = 50
+LOOKED = 2_000
+"""Of lanes, or notes, so many are looked at for a page in which only some of them belong."""
+DIGEST_KEYS = 20
 MAX_KEYS_TARGETS = 100
 """Lanes of one key that are shown: there is one a target."""
 
@@ -50,6 +55,59 @@ class Look:
     def dead(self, limit: int, after: int = 0) -> Page:
         """Lanes with dead letters."""
         return self._page(lambda view, n, last: view.dead(n, last), limit, after)
+
+    def backlog(self) -> Backlog:
+        """Ages and lanes of what waits, whatever the backlog."""
+        with SpoolView(self._path, self._now_ms) as view:
+            found = view.backlog()
+        return found  # noqa: RET504 - as above
+
+    def waiting(self, wanted: Wanted, part: str, limit: int, after: Place = FIRST) -> shown.WaitingPage:
+        """What waits, the most urgent first; `part` is found in a key, whatever its case. Looks at LOOKED lanes."""
+        found: list[shown.Waiting] = []
+        looked, last, part = 0, after, part.strip().lower()
+        with SpoolView(self._path, self._now_ms) as view:
+            records = view.records()
+            while looked < LOOKED:
+                lanes = view.urgent(wanted, SLICE, last)
+                for place, lane in lanes:
+                    looked, last = looked + 1, place
+                    if part in lane.key.lower():
+                        found.append(self._waiting(lane, records))
+                    if len(found) == limit:
+                        return shown.WaitingPage(tuple(found), written(last), looked)
+                if len(lanes) < SLICE:
+                    return shown.WaitingPage(tuple(found), None, looked)
+        return shown.WaitingPage(tuple(found), written(last), looked)
+
+    def _waiting(self, lane: LaneView, records: Mapping[str, TargetRecord]) -> shown.Waiting:
+        ops = (*lane.waiting, *((lane.in_flight,) if lane.in_flight else ()))
+        told = self._tell(ops[0].payload) if ops and self._tell is not None else Told()
+        says = now_words(lane, records.get(lane.target, TargetRecord()), self._now_ms(), None)
+        return shown.waiting(lane, told, says)
+
+    def digests(self, limit: int) -> shown.Digests:
+        """Digests that stand for alerts, each with DIGEST_KEYS of their keys."""
+        with SpoolView(self._path, self._now_ms) as view:
+            found = view.digests(limit + 1, DIGEST_KEYS)
+        return shown.Digests(tuple(map(shown.lane, found[:limit])), len(found) > limit)
+
+    def deliveries(self, limit: int, before: int = NEWEST) -> shown.Deliveries:
+        """The last attempts of whatever key. Looks at LOOKED notes."""
+        found: list[shown.Sent] = []
+        looked = 0
+        with SpoolView(self._path, self._now_ms) as view:
+            while looked < LOOKED:
+                notes = view.recent(SLICE, before)
+                for note in notes:
+                    looked, before = looked + 1, note.id
+                    if isinstance(note.note.what, Attempt):
+                        found.append(shown.Sent(note.note.key, shown.history([note])[0]))
+                    if len(found) == limit:
+                        return shown.Deliveries(tuple(found), before)
+                if len(notes) < SLICE:
+                    return shown.Deliveries(tuple(found))
+        return shown.Deliveries(tuple(found), before)
 
     def show(self, key: str) -> Page:
         """The lanes of a key."""

@@ -42,6 +42,8 @@ def _now(lane: LaneView, record: TargetRecord, now_ms: int, tell: Tell | None) -
         yield "nothing waits"
     if lane.members is not None:
         yield f"it is a digest that stands for {lane.members:,} alerts"
+    if lane.incident is not None:
+        yield f"it opened incident {lane.incident} at iLert"
     yield REMOTE.get(lane.remote, lane.remote)
 
 
@@ -87,7 +89,9 @@ def stop_of(record: TargetRecord, now_ms: int) -> Stop | None:
 
 def _letter(letter: LetterView) -> str:
     late = "; something newer was delivered since, so only queue replay --force sends it"
+    # Without a status it was never sent, and the detail says why.
+    why = f": iLert answered {letter.status} at" if letter.status else " since"
     return (
-        f"{_op(letter.op, None)} is a dead letter: iLert answered {letter.status} at {clock(letter.at_ms)}: "
+        f"{_op(letter.op, None)} is a dead letter{why} {clock(letter.at_ms)}: "
         f"{letter.detail}{late if letter.superseded else '; mend the cause, then queue replay'}"
     )

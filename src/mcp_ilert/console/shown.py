@@ -6,7 +6,7 @@ import msgspec
 
 from mcp_ilert.console.words import clock, story
 from mcp_ilert.events import Counts
-from mcp_ilert.spool.history import Attempt, Note
+from mcp_ilert.spool.history import Attempt, Note, Told
 from mcp_ilert.spool.view import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
 
 
@@ -65,6 +65,8 @@ class Lane(msgspec.Struct, frozen=True):
     """Of a digest: how many alerts it stands for."""
     member_keys: tuple[str, ...] = ()
     """Of a digest that is shown by its key: the first of them."""
+    incident: str | None = None
+    """The id of the incident that is open for the key, where its target opens incidents."""
 
 
 class LanePage(msgspec.Struct, frozen=True):
@@ -72,6 +74,44 @@ class LanePage(msgspec.Struct, frozen=True):
 
     lanes: tuple[Lane, ...]
     after: int | None = None
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """A lane in which something waits or is in flight, without its events' texts."""
+
+    key: str
+    target: str
+    state: str
+    severity: str
+    kinds: tuple[str, ...]
+    """Of its operations, in the order in which they go."""
+    count: int
+    """Events folded in."""
+    first_ms: int
+    attempts: int
+    summary: str
+    source: str
+    says: tuple[str, ...]
+    members: int | None = None
+    """Of a digest: how many alerts it stands for."""
+
+
+class WaitingPage(msgspec.Struct, frozen=True):
+    """The most urgent first; `after` asks for the next page, null where there is none.
+
+    A page may be short, or empty, where a part of a key is looked for: `looked` lanes were looked at.
+    """
+
+    lanes: tuple[Waiting, ...]
+    after: str | None
+    looked: int
+
+
+class Digests(msgspec.Struct, frozen=True):
+    """Digests that stand for alerts, each with some of their keys; `more`: there are others."""
+
+    digests: tuple[Lane, ...]
+    more: bool
 
 
 class SpoolStats(msgspec.Struct, frozen=True):
@@ -126,6 +166,20 @@ class Happened(msgspec.Struct, frozen=True, omit_defaults=True):
     route: str | None = None
     source: str | None = None
     summary: str | None = None
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """An attempt, and whose it was."""
+
+    key: str
+    happened: Happened
+
+
+class Deliveries(msgspec.Struct, frozen=True):
+    """The last attempts, newest first; `before` asks for earlier ones."""
+
+    attempts: tuple[Sent, ...]
+    before: int | None = None
 
 
 class Life(msgspec.Struct, frozen=True):
@@ -183,6 +237,25 @@ def lane(view: LaneView) -> Lane:
         view.digest,
         view.members,
         view.member_keys,
+        view.incident,
+    )
+
+
+def waiting(view: LaneView, told: Told, says: Sequence[str]) -> Waiting:
+    ops = (*((view.in_flight,) if view.in_flight else ()), *view.waiting)
+    return Waiting(
+        view.key,
+        view.target,
+        view.state,
+        view.severity.name.lower(),
+        tuple(op.kind.name.lower() for op in ops),
+        sum(op.count for op in ops),
+        min((op.first_ms for op in ops), default=0),
+        view.attempts,
+        told.summary,
+        told.source,
+        tuple(says),
+        view.members,
     )
 
 

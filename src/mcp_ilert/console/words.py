@@ -19,6 +19,7 @@ from mcp_ilert.spool.history import (
     Replayed,
     Resolved,
     Returned,
+    SetAside,
     Stop,
     Taken,
     Undigested,
@@ -101,8 +102,10 @@ def _came(attempt: Attempt, before: Attempt | None) -> Iterator[Line]:
     source = f" from {told.source}" if told is not None and told.source else ""
     summary = f': "{told.summary}"' if told is not None and told.summary else ""
     severity = attempt.severity.name.lower()
-    yield Line(attempt.first_ms, f"{ARTICLE[attempt.kind]} came ({severity}){source}{summary}")
-    more = attempt.count - 1
+    # What was tried before, and told, was folded into this one: then the newest of it is what came.
+    known = before.count if before is not None and _holds(attempt, before) else 0
+    at_ms, more = (attempt.last_ms if known else attempt.first_ms), attempt.count - known - 1
+    yield Line(at_ms, f"{ARTICLE[attempt.kind]} came ({severity}){source}{summary}")
     if more > 0:
         yield Line(attempt.last_ms, f"{events(more)} more came until then and {was(more)} folded in")
 
@@ -111,6 +114,11 @@ def _same(before: Attempt, attempt: Attempt) -> bool:
     """Whether an attempt is a further one of what was tried before."""
     ids = (before.kind, before.first_ms) == (attempt.kind, attempt.first_ms)
     return ids and before.end is not End.DELIVERED
+
+
+def _holds(attempt: Attempt, before: Attempt) -> bool:
+    """Whether what was tried before, as another kind, is part of this."""
+    return before.end is not End.DELIVERED and before.first_ms == attempt.first_ms and attempt.count > 1
 
 
 def _left(target: str, attempt: Attempt, past: Past) -> Iterator[Line]:
@@ -207,6 +215,8 @@ def _sentence(what: What, target: str) -> str:
             return f"left its digest at {target} with {events(n)}, and goes alone"
         case Resolved(digest=digest):
             return f"resolved while the digest {digest} stood for it at {target}; nothing was sent alone"
+        case SetAside(why=why):
+            return f"1 event for {target} was set aside as a dead letter: {why}; queue replay sends it"
         case Attempt():
             return _ended(what)
 

@@ -24,6 +24,8 @@ def ask(spool: Path, request: Request, timeout_seconds: float = TIMEOUT_SECONDS)
     Raises NoBridgeError where none runs, McpIlertError where the bridge cannot be asked.
     """
     path = socket_path(spool)
+    if not hasattr(socket, "AF_UNIX"):
+        raise NoBridgeError(f"no bridge runs on {spool}, nor can one on this system")
     try:
         with address(path) as name, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(timeout_seconds)

@@ -1,5 +1,6 @@
 """What the scheduler, the senders and the settler share: the tracks, the clock, the rules, the spool."""
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from mcp_ilert.spool.port import Spool
 
 log = structlog.get_logger()
 
+SALT_BYTES = 16
 _RETRY_SECONDS = 0.1
 _RETRY_SECONDS_AT_MOST = 5.0
 
@@ -32,6 +34,10 @@ class Desk:
         self.now_ms = now_ms
         self.random = random
         self.tracks: dict[str, Track] = {}
+        self.former: dict[str, Track] = {}
+        """Targets of this life that the configuration has no more: their keys may have other names now."""
+        self.salt = os.urandom(SALT_BYTES)
+        """Of the digests by which keys are known again; that of the spool, once that is read."""
         self.places = Places(rules.max_in_flight)
         self.bell = Bell()
         """Wakes the scheduler."""
@@ -61,6 +67,16 @@ class Desk:
         """Whether time changes more at some target than its tokens, so that each look brings it up to date."""
         return not all(track.steady for track in self.tracks.values())
 
+    def share(self) -> float:
+        """What part of its pace each key with a backlog can have, where all of them send by one address."""
+        wanted = sum({t.tempo: t.tempo.per_second for t in self.tracks.values() if t.backlog}.values())
+        return min(1.0, self.address.per_second / wanted) if wanted else 1.0
+
+    def known_before(self, track: Track) -> list[Track]:
+        """Targets of this life that sent by the same key under another name."""
+        key = track.post.target.sealed(self.salt)
+        return [t for t in self.former.values() if t.pace and t.post.target.sealed(self.salt) == key]
+
     def siblings(self, track: Track) -> list[Track]:
         """The other targets that send by the same key."""
         key = track.post.target.credential
@@ -84,7 +100,10 @@ class Desk:
         if self.last:
             return {}
         now, wall_ms = trio.current_time(), self.now_ms()
-        return {track.name: track.blob(self.address, now, wall_ms) for track in tracks}
+        made = {track.name: track.blob(self.address, now, wall_ms, self.salt) for track in tracks}
+        for track in tracks:  # with its own record, so that its key is never known twice, nor not at all
+            made |= {n: blob for n, blob in track.inherits.items() if n not in self.tracks}
+        return made
 
     async def persist(self, what: str, act: Callable[[], Awaitable[T]]) -> T:
         """Ask the spool until it can; a spool that fails for good raises something else."""

@@ -15,6 +15,7 @@ from mcp_ilert.dispatch.rules import Chance, DispatchSettings, Metrics, rules
 from mcp_ilert.dispatch.scheduler import Scheduler
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
+from mcp_ilert.dispatch.standing import Standing, standing
 from mcp_ilert.dispatch.track import Post, Track
 from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.spool.port import Pause, Spool
@@ -113,7 +114,7 @@ class Dispatcher:
         desk.rules = rules(settings)
         desk.places.limit = desk.rules.max_in_flight
         for name in desk.tracks.keys() - targets.keys():
-            self._retire(desk.tracks.pop(name).post)
+            self._leave(name)
         for name, target in targets.items():
             self._take(name, target)
         self.unpark()
@@ -125,6 +126,17 @@ class Dispatcher:
             track.fresh = True
             track.show(self._desk.metrics)
         self._desk.bell.ring()
+
+    def standings(self) -> list[Standing]:
+        """How each target stands now; one whose record is still being read is left out."""
+        rules, now, wall_ms = self._desk.rules, trio.current_time(), self._desk.now_ms()
+        tracks = (track for track in self._desk.tracks.values() if track.pace is not None)
+        return [standing(t.name, t.view(rules, now), rules, now, wall_ms) for t in tracks]
+
+    @property
+    def in_flight(self) -> int:
+        """Operations on their way to iLert."""
+        return self._desk.places.taken
 
     def notes(self) -> list[str]:
         """What an operator should know of the targets, a line each; nothing while all is well."""
@@ -156,12 +168,18 @@ class Dispatcher:
     def _take(self, name: str, target: Target) -> None:
         tracks = self._desk.tracks
         if name in tracks and tracks[name].post.target.credential != target.credential:
-            self._retire(tracks.pop(name).post)  # another key: another bucket, and perhaps others share it
+            self._leave(name)  # another key: another bucket, and perhaps others share it
         if name not in tracks:
             tracks[name] = Track(name, target)
         elif tracks[name].post.target is not target:
             self._retire(tracks[name].post)
             tracks[name].post = Post(target)
+
+    def _leave(self, name: str) -> None:
+        desk = self._desk
+        desk.former[name] = track = desk.tracks.pop(name)
+        track.state = state.unparked(track.state)  # whoever has its key now
+        self._retire(track.post)
 
     def _retire(self, post: Post) -> None:
         if self._life is None:

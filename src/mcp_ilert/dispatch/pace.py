@@ -107,6 +107,11 @@ class Pace:
         self._reserved = 0
         self._queued = 0
 
+    @property
+    def per_second(self) -> float:
+        """What is refilled."""
+        return self._bucket.per_second
+
     def limit(self, capacity: float, per_second: float, now: float) -> None:
         """Go on with other limits."""
         self._bucket.limit(capacity, per_second, now)

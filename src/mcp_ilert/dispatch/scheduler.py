@@ -5,6 +5,7 @@ everything in one commit, start a sender for each delivery.
 """
 
 import math
+from collections.abc import Mapping
 
 import msgspec
 import structlog
@@ -17,7 +18,7 @@ from mcp_ilert.dispatch.pace import Pace
 from mcp_ilert.dispatch.plan import Go, Sleep, plan
 from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
-from mcp_ilert.dispatch.state import TargetState
+from mcp_ilert.dispatch.state import Saved, TargetState
 from mcp_ilert.dispatch.track import Track
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.events import Delivery, Severity
@@ -77,26 +78,31 @@ class Scheduler:
             return
         records = await desk.persist("read the targets' states", desk.spool.records)
         now, wall_ms = trio.current_time(), desk.now_ms()
-        if all(track.pace is None for track in desk.tracks.values()):
-            decoded = (state.decode(r.state, now, wall_ms) for r in records.values() if r.state)
-            desk.load_address(min((s.address_tokens for s in decoded if s is not None), default=None))
+        decoded = {name: state.decode(r.state, now, wall_ms) for name, r in records.items() if r.state}
+        known = {name: saved for name, saved in decoded.items() if saved is not None}
+        if not desk.former and all(track.pace is None for track in desk.tracks.values()):
+            desk.load_address(min((s.address_tokens for s in known.values()), default=None))
+            desk.salt = next((s.salt for s in known.values() if s.salt), desk.salt)
         for track in desk.tracks.values():
             if track.pace is None:
-                self._load_track(track, records.get(track.name, TargetRecord()), now, wall_ms)
+                self._load_track(track, records, known, now)
 
-    def _load_track(self, track: Track, record: TargetRecord, now: float, wall_ms: int) -> None:
+    def _load_track(
+        self, track: Track, records: Mapping[str, TargetRecord], known: Mapping[str, Saved], now: float
+    ) -> None:
+        desk, record, own = self._desk, records.get(track.name, TargetRecord()), known.get(track.name)
         track.paused = record.paused
-        others = [t for t in self._desk.siblings(track) if t.pace is not None]
-        saved = state.decode(record.state, now, wall_ms) if record.state else None
-        if saved is not None:
-            track.load(saved.state, saved.tokens, self._desk.rules, now)
-        elif record.state:
+        others = [*(t for t in desk.siblings(track) if t.pace is not None), *desk.known_before(track)]
+        key = track.post.target.sealed(desk.salt)[: state.KEY_BYTES]
+        former = {n: saved for n, saved in known.items() if n != track.name and saved.key == key}
+        track.inherits = {name: state.without_key(records[name].state) for name in former}
+        if record.state and own is None:
             log.warning(
                 "the state of a target cannot be read; its pace starts from nothing", target=track.name
             )
-            track.load(TargetState(), 0.0, self._desk.rules, now)
+            track.load(TargetState(), 0.0, desk.rules, now)
         else:
-            track.load(TargetState(), None, self._desk.rules, now)
+            track.load(*state.continued(own, tuple(former.values())), desk.rules, now)
         if others:
             track.join(others, now)
         track.show(self._desk.metrics)
@@ -109,11 +115,11 @@ class Scheduler:
         """What to ask of the spool now; else, until when to sleep."""
         desk = self._desk
         now, wall_ms = trio.current_time(), desk.now_ms()
-        until = math.inf
+        until, share = math.inf, desk.share()
         ready: list[tuple[Track, Go, int]] = []
         for track in desk.tracks.values():
             view = track.view(desk.rules, now)
-            track.weigh(desk.rules, now)
+            track.weigh(desk.rules, now, share)
             look_at = self._gatherer.look(track, now)
             until = until if look_at is None else min(until, look_at)
             match plan(view, desk.rules, now, wall_ms):

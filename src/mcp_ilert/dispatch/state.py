@@ -5,6 +5,8 @@ relative to the moment of writing, which is stamped with the wall clock; a new l
 says has passed since, and never less than nothing.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from mcp_ilert.dispatch import breaker, park
@@ -13,6 +15,9 @@ from mcp_ilert.dispatch.pace import Learnt
 from mcp_ilert.dispatch.park import Park
 from mcp_ilert.dispatch.recovery import Recovery
 from mcp_ilert.dispatch.storm import Storm
+
+KEY_BYTES = 2
+"""Of a sealed key, what is kept."""
 
 
 class TargetState(msgspec.Struct, frozen=True):
@@ -26,13 +31,19 @@ class TargetState(msgspec.Struct, frozen=True):
 
 
 class Saved(msgspec.Struct, frozen=True):
-    """What is written. `tokens` are the key's, `address_tokens` those that all targets share."""
+    """What is written. `tokens` are the key's, `address_tokens` those that all targets share.
+
+    `key` and `salt` tell whether a target of another name sends by the same key: of its digest by the salt so little
+    that a guess, even at a short key, fits by chance once in 65,536.
+    """
 
     wall_ms: int
     tokens: float
     address_tokens: float
     state: TargetState
     version: int = 1
+    key: bytes = b""
+    salt: bytes = b""
 
 
 def shifted(state: TargetState, seconds: float) -> TargetState:
@@ -65,9 +76,37 @@ def shifted(state: TargetState, seconds: float) -> TargetState:
 _decoder = msgspec.msgpack.Decoder(Saved)
 
 
-def encode(state: TargetState, tokens: float, address_tokens: float, now: float, wall_ms: int) -> bytes:
-    """The state as the spool keeps it."""
-    return msgspec.msgpack.encode(Saved(wall_ms, tokens, address_tokens, shifted(state, -now)))
+def encode(
+    state: TargetState,
+    tokens: float,
+    address_tokens: float,
+    now: float,
+    wall_ms: int,
+    *,
+    key: bytes = b"",
+    salt: bytes = b"",
+) -> bytes:
+    """The state as the spool keeps it; `key` is the sealed one."""
+    saved = Saved(wall_ms, tokens, address_tokens, shifted(state, -now), key=key[:KEY_BYTES], salt=salt)
+    return msgspec.msgpack.encode(saved)
+
+
+def without_key(blob: bytes) -> bytes:
+    """What `encode` wrote of a target whose key goes on under another name."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(_decoder.decode(blob), key=b""))
+
+
+def continued(own: Saved | None, former: Sequence[Saved]) -> tuple[TargetState, float | None]:
+    """How a target goes on from its own record and from those of others that sent by its key; with the key's tokens.
+
+    None: the key has never been used.
+    """
+    state = TargetState() if own is None else own.state
+    known = [*former] if own is None else [own, *former]
+    if not known:
+        return state, None
+    learnt = max((saved.state.learnt for saved in known), key=lambda learnt: learnt.since)
+    return msgspec.structs.replace(state, learnt=learnt), min(saved.tokens for saved in known)
 
 
 def decode(blob: bytes, now: float, wall_ms: int) -> Saved | None:

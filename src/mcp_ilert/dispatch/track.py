@@ -54,6 +54,8 @@ class Track:
         self.agenda = Agenda()
         self.pace: Pace | None = None
         """None until the spool's record of the target has been read."""
+        self.inherits: dict[str, bytes] = {}
+        """Records of names under which its key was known before, as they are to be kept: without the key."""
         self.fresh = True
         self.paused = False
         self.probing = False
@@ -61,6 +63,8 @@ class Track:
         """A change that returns dead letters to their lanes is on its way."""
         self.backlog = 0
         """Lanes that wait, as far as is known."""
+        self.share = 1.0
+        """Of the key's pace, what the address leaves it while others send, too."""
         self.unsorted = True
         """Something may have come since the last look for what a digest could stand for."""
         self.gathering = False
@@ -99,7 +103,8 @@ class Track:
         Of what each was loaded with, the least tokens hold, the newest lesson, and the park if there is one.
         """
         tempo = others[0].tempo
-        tempo.lower(self.tempo.saved(now), now)
+        for other in {self.tempo, *(track.tempo for track in others)} - {tempo}:
+            tempo.lower(other.saved(now), now)
         self.pace = tempo
         tracks = (self, *others)
         learnt = max((t.state.learnt for t in tracks), key=lambda known: known.since)
@@ -144,16 +149,16 @@ class Track:
             quiet_until=self.quiet_until,
         )
 
-    def weigh(self, rules: Rules, now: float) -> None:
-        """See whether a storm is on."""
-        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
-        tokens = self.tempo.available(now)
+    def weigh(self, rules: Rules, now: float, share: float) -> None:
+        """See whether a storm is on, where such a share of the key's pace can be had."""
+        self.share = share
+        tokens, per_second = self.tempo.available(now), self.tempo.per_second * share
         known = storm.weighed(self.state.storm, self.backlog, tokens, per_second, rules.storm_after, now)
         self.state = msgspec.structs.replace(self.state, storm=known)
 
     def gathered(self, lanes: int, rules: Rules, now: float) -> None:
         """So many lanes were put into digests."""
-        _, per_second = pace.limits(rules.rate, self.state.learnt, now)
+        per_second = self.tempo.per_second * self.share
         known = storm.gathered(self.state.storm, lanes, per_second, rules.storm_after, now)
         self.state = msgspec.structs.replace(self.state, storm=known)
         self.backlog = max(0, self.backlog - lanes)
@@ -165,9 +170,17 @@ class Track:
             raise RuntimeError(f"target {self.name} is used before it is loaded")
         return self.pace
 
-    def blob(self, address: Pace, now: float, wall_ms: int) -> bytes:
+    def blob(self, address: Pace, now: float, wall_ms: int, salt: bytes) -> bytes:
         """What the spool shall keep of the target."""
-        return state.encode(self.state, self.tempo.saved(now), address.saved(now), now, wall_ms)
+        return state.encode(
+            self.state,
+            self.tempo.saved(now),
+            address.saved(now),
+            now,
+            wall_ms,
+            key=self.post.target.sealed(salt),
+            salt=salt,
+        )
 
     def show(self, metrics: Metrics) -> None:
         """Tell the gauges."""

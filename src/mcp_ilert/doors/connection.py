@@ -20,6 +20,7 @@ from hypercorn.utils import parse_socket_addr
 
 from mcp_ilert.doors.hyper import Http1, Http2
 from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
+from mcp_ilert.wire import GRACE_SECONDS, LEAST_RATE
 
 LINGER_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 1.0
@@ -41,9 +42,9 @@ class Deadlines(msgspec.Struct, frozen=True):
     """For the client to take what is sent."""
     handshake: float = 5
     """For a TLS handshake."""
-    grace: float = 10
+    grace: float = GRACE_SECONDS
     """For a body, however slowly it drips; after that it must have come at `rate`."""
-    rate: float = 500
+    rate: float = LEAST_RATE
     """Bytes a second."""
 
 

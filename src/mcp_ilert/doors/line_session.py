@@ -4,6 +4,7 @@ Blank lines are skipped, and have no answer; a last line needs no newline. A lin
 and never held: `{"ok":false,"error":"…"}` in the intake's words.
 """
 
+import re
 from collections.abc import Callable
 from itertools import count, repeat
 from typing import Final
@@ -15,6 +16,8 @@ from mcp_ilert.wire import Arrival, Bounds, Head, Headers, Phase
 
 HEAD: Final = Head("tcp")
 OK: Final = b'{"ok":true}\n'
+HTTP: Final = re.compile(rb"[A-Z]+ [^ ]+ HTTP/[0-9.]+", re.ASCII)
+NOT_HTTP: Final = "this is the door for lines of events; HTTP is spoken on listen.port"
 LATE: Final = "the line did not arrive in time (listen.read_timeout_seconds)"
 
 
@@ -78,6 +81,10 @@ class LineSession:
     def phase(self) -> Phase:
         return Phase.BODY if self._lines.begun and not self.closing else Phase.IDLE
 
+    @property
+    def beside(self) -> bool:
+        return False
+
     # From the client -----------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, arrivals: list[Arrival]) -> None:
@@ -105,6 +112,10 @@ class LineSession:
         self.closing = self.closing or not self._lines.begun
 
     def _give(self, lines: list[Line], arrivals: list[Arrival]) -> None:
+        if not self._next and lines and _is_http(lines[0]):
+            self.closing = True
+            self._answer_here(NOT_HTTP)
+            return
         if OVERLONG not in lines:
             # A tuple a line, all in C.
             arrivals.extend(zip(repeat(self), count(self._next), repeat(HEAD), lines, strict=False))  # type: ignore[arg-type]  # no Overlong
@@ -161,6 +172,11 @@ class LineSession:
         if self._run:
             self._ready.append(OK * self._run)
             self._run = 0
+
+
+def _is_http(line: Line) -> bool:
+    """Whether a connection that begins so is a browser's, in whose body a stranger's web page may have put lines."""
+    return not isinstance(line, Overlong) and HTTP.fullmatch(line) is not None
 
 
 def _refusal(error: str) -> bytes:

@@ -160,7 +160,8 @@ class Carried:
 
     def stir(self) -> None:
         """The session has been answered: there is something to send, and perhaps room to read."""
-        self._since = trio.current_time()
+        if not self._beside():
+            self._since = trio.current_time()
         self._stirred.set()
 
     def leave(self) -> None:
@@ -199,11 +200,15 @@ class Carried:
         self._ended = not data
         self._session.receive(data, arrivals)
         phase = self._session.phase
-        if arrivals or phase is not self._phase:
+        if (arrivals and not self._beside()) or phase is not self._phase:
             self._phase, self._since = phase, trio.current_time()
         if arrivals:
             self._pump.events.take(arrivals, self._pump.touched, self._pump.failed)
         self._stirred.set()
+
+    def _beside(self) -> bool:
+        """Whether a request is being read to which others give no time."""
+        return self._session.beside and self._phase is Phase.BODY
 
     def _may_read(self) -> bool:
         session = self._session

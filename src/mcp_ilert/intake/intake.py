@@ -17,8 +17,8 @@ from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.decode.bodies import split
 from mcp_ilert.decode.lines import Lines
-from mcp_ilert.errors import InvalidEventError, McpIlertError, TooLargeError
-from mcp_ilert.events import Entry
+from mcp_ilert.errors import InvalidEventError, McpIlertError, RepeatedError, TooLargeError
+from mcp_ilert.events import Entry, Message
 from mcp_ilert.intake.reading import Reader, Request
 from mcp_ilert.intake.round import Round
 from mcp_ilert.intake.values import NOTHING, Allows, Answer, Dialect, Limits, Quota, Receipt, Terms
@@ -44,7 +44,10 @@ class Acceptor(Protocol):
     """The one method of the spool that the intake needs."""
 
     def offer(
-        self, puts: Sequence[Sequence[Entry]], done: Callable[[Sequence[McpIlertError | None]], None]
+        self,
+        puts: Sequence[Sequence[Entry]],
+        done: Callable[[Sequence[McpIlertError | None]], None],
+        message: Message | None = None,
     ) -> None: ...
 
 
@@ -154,10 +157,12 @@ class Intake:
         door: str,
         allows: Allows | None = None,
         quota: Quota | None = None,
+        name: str | None = None,
     ) -> Receipt:
         """Take the events that a webhook's body became; where it may be `many`, bad ones are rejected by index.
 
-        Accepts none where there are none. What reading `events` raises leaves nothing kept. Else as above.
+        Accepts none where there are none. A message that has a `name` is taken once: where it was before, what came of
+        it then is returned. What reading `events` raises leaves nothing kept. Else as above.
         """
         request = Request(self._reader, self._now_ms(), Terms(door, Dialect.JSON, allows, quota))
         take = request.take_converted_one if many else request.take_converted
@@ -177,19 +182,22 @@ class Intake:
             request.error = error
         if not count and request.error is None:
             return NOTHING
-        return await self._committed(request)
+        return await self._committed(request, name)
 
-    async def _committed(self, request: Request) -> Receipt:
+    async def _committed(self, request: Request, name: str | None = None) -> Receipt:
         request.meter()
         made = Round()
         made.add(request)
-        answers: Sequence[Answer] = await answer_of(partial(self._commit, made))
+        message = None if name is None else Message(name, len(request.entries), request.total)
+        answers: Sequence[Answer] = await answer_of(partial(self._commit, made, message=message))
         (answer,) = answers
+        if isinstance(answer, RepeatedError):
+            return Receipt(answer.accepted, (), answer.rejected)
         if isinstance(answer, McpIlertError):
             raise answer
         return answer
 
-    def _commit(self, made: Round, done: Answered) -> None:
+    def _commit(self, made: Round, done: Answered, message: Message | None = None) -> None:
         self._tell_fallbacks()
 
         def over(errors: Sequence[McpIlertError | None]) -> None:
@@ -198,7 +206,7 @@ class Intake:
             done(answers)
 
         if made.puts:
-            self._spool.offer(made.puts, over)
+            self._spool.offer(made.puts, over, message)
         else:
             over(())
 

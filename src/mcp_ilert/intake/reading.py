@@ -16,6 +16,7 @@ from mcp_ilert.errors import (
     InvalidEventError,
     MalformedError,
     McpIlertError,
+    RepeatedError,
     SpoolError,
     TooLargeError,
     UnavailableError,
@@ -155,7 +156,7 @@ class Request:
         door, error = self.terms.door, self.error
         if isinstance(error, ForbiddenSourceError):
             return {(door, "unauthorized"): 1}
-        if isinstance(error, SpoolError):
+        if isinstance(error, (SpoolError, RepeatedError)):
             return {}
         if error is not None and not isinstance(error, (AllRejectedError, LimitedError, UnavailableError)):
             return {(door, "invalid"): 1}

@@ -130,10 +130,9 @@ def _app(service: Service) -> QuartTrio:
         guard=service.guard,
         metrics=service.metrics,
         readiness=service.readiness,
-        counts=service.counts,
         version=__version__,
         read_timeout_seconds=service.settings.listen.read_timeout_seconds,
-        api=Api(service.look, service.handle, service.on_call.now),
+        api=Api(service.look, service.facts, service.handle, service.on_call.now),
         webhooks=service.webhooks,
     )
 

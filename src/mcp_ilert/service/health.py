@@ -23,6 +23,11 @@ def notes(counts: Counts, settings: Settings) -> list[str]:
     found: list[str] = []
     if counts.dead:
         found.append(f"{counts.dead} dead letters; see mcp-ilert queue dead")
-    if counts.lanes + counts.members >= settings.spool.max_pending:
+    if full(counts, settings):
         found.append(f"the spool is full (spool.max_pending: {settings.spool.max_pending} lanes)")
     return found
+
+
+def full(counts: Counts, settings: Settings) -> bool:
+    """Whether new alert keys are refused."""
+    return counts.lanes + counts.members >= settings.spool.max_pending

@@ -51,6 +51,14 @@ async def ailments(bridge: Bridge) -> list[str]:
     return found
 
 
+Beaten = Callable[[str | None], None]
+"""Told of each ping: why iLert did not get it (`metrics.BEAT_REASONS`), or None."""
+
+
+def _nobody(_failed: str | None) -> None:
+    """Is told of nothing."""
+
+
 class Heartbeat:
     """Pings while nothing is wrong, and says when it begins and ceases to."""
 
@@ -59,12 +67,17 @@ class Heartbeat:
         url: Callable[[], SecretText],
         look: Callable[[], Awaitable[Sequence[str]]],
         seconds: Callable[[], float],
+        beaten: Beaten = _nobody,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """`url` gives the monitor's, empty: none; `look` what is wrong; `seconds` the time-out of a ping."""
+        """`url` gives the monitor's, empty: none; `look` what is wrong; `seconds` the time-out of a ping.
+
+        `beaten` is told what came of each.
+        """
         self._url = url
         self._look = look
         self._seconds = seconds
+        self._beaten = beaten
         self._transport = transport
         self._trouble: str | None = None
 
@@ -81,7 +94,7 @@ class Heartbeat:
     async def _beat(self, url: str) -> None:
         wrong = await self._look()
         if wrong:
-            self._tell("; ".join(wrong), "heartbeat withheld, so that iLert raises the alarm")
+            self._tell("withheld", "; ".join(wrong), "heartbeat withheld, so that iLert raises the alarm")
             return
         caller = Caller(url, "", self._seconds(), max_in_flight=1, transport=self._transport)
         try:
@@ -90,14 +103,16 @@ class Heartbeat:
             with trio.CancelScope(shield=True):
                 await caller.aclose()
         if isinstance(answer, Unavailable):
-            self._tell(answer.reason, "heartbeat not sent")
+            self._tell("unavailable", answer.reason, "heartbeat not sent")
         elif not httpx.codes.is_success(answer.status):
-            self._tell(f"answered {answer.status}", "heartbeat not taken: see ilert.heartbeat_url")
+            told = f"answered {answer.status}"
+            self._tell("refused", told, "heartbeat not taken: see ilert.heartbeat_url")
         else:
-            self._tell(None, "heartbeat sent")
+            self._tell(None)
 
-    def _tell(self, trouble: str | None, event: str) -> None:
-        """Say it where it is news."""
+    def _tell(self, failed: str | None, trouble: str | None = None, event: str = "") -> None:
+        """Count it, and say it where it is news."""
+        self._beaten(failed)
         if trouble is None:
             if self._trouble is not None:
                 log.info("heartbeat sent again")

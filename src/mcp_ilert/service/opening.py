@@ -17,15 +17,18 @@ from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.config import Settings
 from mcp_ilert.control import serve_control
 from mcp_ilert.dispatch import Dispatcher
+from mcp_ilert.events import DeadReason
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service.doors import Doors
 from mcp_ilert.service.heartbeat import Heartbeat, ailments
+from mcp_ilert.service.manager import Manager
 from mcp_ilert.service.parts import Attempted, Waker, oldest_at, rules_of, targets_of
 from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
 from mcp_ilert.spool import open_spool
 from mcp_ilert.spool.port import Retarget
+from mcp_ilert.spool.writer import News
 from mcp_ilert.targets.client import check_proxies
 
 log = structlog.get_logger()
@@ -40,18 +43,20 @@ async def open_service(
     now_ms: NowMs = wall_ms,
     draw: Callable[[], float] = chance.random,
     attempted: Attempted | None = None,
+    manager: Manager | None = None,
 ) -> AsyncIterator[Service]:
     """Run the bridge while the context is open; leaving it ends the bridge gently.
 
     `load` reads the configuration again, for reloads. `draw` gives numbers in [0, 1). `attempted` is told of each
-    attempt. Raises StartError, SpoolError or ConfigError where the bridge cannot start; what fails later cancels
-    the body and is raised from here.
+    attempt, `manager` of the bridge's life. Raises StartError, SpoolError or ConfigError where the bridge cannot
+    start; what fails later cancels the body and is raised from here.
     """
     check_proxies(settings.ilert.api_url, settings.ilert.heartbeat_url.reveal())
     path = config.spool_path(settings, environ)
+    manager = manager or Manager()
     mapper, metrics, waker = Mapper(settings), Metrics(), Waker()
-    observe = metrics.commit_seconds.observe
-    opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe_commit=observe)
+    observe = partial(_observe, metrics)
+    opened = open_spool(path, rules_of(settings, mapper), waker, now_ms, observe=observe)
     async with opened as spool, AsyncExitStack() as ends:
         metrics.watch(spool.counts, oldest_at(path, now_ms))
         service = Service(settings, path, spool, mapper, metrics, now_ms=now_ms, attempted=attempted)
@@ -68,15 +73,26 @@ async def open_service(
             await nursery.start(doors.serve, settings.delivery.shutdown_grace_seconds)
             await nursery.start(serve_control, path, service.handle)
             if load is not None:
-                nursery.start_soon(service.reloads, load, doors.take)
+                nursery.start_soon(service.reloads, load, doors.take, manager)
                 nursery.start_soon(watch, lambda: config.watched_files(service.settings), service.ask_reload)
             nursery.start_soon(service.on_call.run)
             nursery.start_soon(heartbeat_of(service).run)
+            nursery.start_soon(manager.watch, service.alive)
             _tell(service)
+            manager.ready(service.status)
             yield service
+            manager.stopping()
             await _end(service, dispatcher, doors)
             nursery.cancel_scope.cancel()
     log.info("stopped", pending=service.counts().pending)
+
+
+def _observe(metrics: Metrics, news: News) -> None:
+    """Count what the spool's writer tells of a batch."""
+    if news.jobs:
+        metrics.commit_seconds.observe(news.commit_seconds)
+    if news.set_aside:
+        metrics.out_failed.labels(reason=DeadReason.REJECTED.value).inc(news.set_aside)
 
 
 def heartbeat_of(service: Service) -> Heartbeat:
@@ -85,6 +101,7 @@ def heartbeat_of(service: Service) -> Heartbeat:
         lambda: service.settings.ilert.heartbeat_url,
         partial(ailments, service),
         lambda: service.settings.ilert.timeout_seconds,
+        service.metrics.beaten,
     )
 
 

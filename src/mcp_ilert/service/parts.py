@@ -18,6 +18,7 @@ from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.history import Told, told
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.view import SpoolView
+from mcp_ilert.targets.around import Around
 from mcp_ilert.targets.ilert import IlertTarget
 from mcp_ilert.targets.incidents import IncidentTarget
 from mcp_ilert.targets.on_call import OnCall, Wanted
@@ -110,32 +111,17 @@ def wanted_of(settings: Settings) -> Wanted | None:
     return Wanted(ilert.api_base, ilert.api_key, ilert.timeout_seconds, alerts, tuple(dict.fromkeys(keys)))
 
 
-class Watched:
+class Watched(Around):
     """A target whose attempts somebody looks at."""
 
     def __init__(self, target: Target, attempted: Attempted) -> None:
-        self._target = target
+        super().__init__(target)
         self._attempted = attempted
-
-    @property
-    def name(self) -> str:
-        return self._target.name
-
-    @property
-    def credential(self) -> str:
-        return self._target.credential
-
-    @property
-    def requests(self) -> int:
-        return self._target.requests
 
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         outcome = await self._target.send(delivery, more)
         self._attempted(delivery, outcome)
         return outcome
-
-    async def aclose(self) -> None:
-        await self._target.aclose()
 
 
 def targets_of(

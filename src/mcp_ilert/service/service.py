@@ -1,23 +1,27 @@
 """A running bridge: what it tells, what it is asked to do, and how it takes a new configuration."""
 
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
 import trio
 
-from mcp_ilert import config, logs
+from mcp_ilert import __version__, config, logs
 from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.console.look import Look
+from mcp_ilert.console.overview import Facts
 from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
-from mcp_ilert.errors import ConfigError, StartError
+from mcp_ilert.errors import ConfigError, McpIlertError, StartError
 from mcp_ilert.events import Counts, Severity
 from mcp_ilert.intake import Intake
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.service import health
+from mcp_ilert.service.manager import Manager
 from mcp_ilert.service.parts import (
     Attempted,
     limits_of,
@@ -69,7 +73,8 @@ class Service:
         self._tell = rules_of(settings, mapper).tell
         self.look = Look(path, now_ms, self._tell_now)
         """Reads of the spool, for the API."""
-        self.on_call = OnCall()
+        self.on_call = OnCall(metrics.asked_on_call)
+        metrics.on_call_age.set_function(self.on_call.age)
         self.on_call.use(wanted_of(settings))
         self.stopping = False
         self.url = ""
@@ -79,6 +84,7 @@ class Service:
         self._dispatcher: Dispatcher | None = None
         self._targets: Mapping[str, Target] = {}
         self._now_ms = now_ms
+        self._started_ms = now_ms()
         self._attempted = attempted
         self._reload_asked = trio.Event()
         self.reloaded = trio.Event()
@@ -110,6 +116,22 @@ class Service:
     def _tell_now(self, payload: bytes) -> Told:
         return self._tell(payload)
 
+    def facts(self) -> Facts:
+        """What an operator sees at a glance, without a look at the spool's file."""
+        reasons, notes = self.readiness()
+        counts, dispatcher = self.counts(), self._delivering()
+        return Facts(
+            version=__version__,
+            started_ms=self._started_ms,
+            at_ms=self._now_ms(),
+            reasons=reasons,
+            notes=notes,
+            counts=counts,
+            full=health.full(counts, self.settings),
+            in_flight=dispatcher.in_flight,
+            standings=dispatcher.standings(),
+        )
+
     def counts(self) -> Counts:
         """The conservation law's terms, now."""
         return self.spool.counts()
@@ -127,6 +149,16 @@ class Service:
         reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
         await self.spool.settle((), {}, self._now_ms())
         return [*reasons, *self._delivering().ailments()]
+
+    async def alive(self) -> None:
+        """Returns once the spool's writer has answered. What it says is no matter: no restart empties a full disk."""
+        with suppress(McpIlertError):
+            await self.spool.settle((), {}, self._now_ms())
+
+    @property
+    def status(self) -> str:
+        """The bridge in a line, for the service manager."""
+        return f"accepting events at {self.url}"
 
     def oldest(self) -> Mapping[Severity, float]:
         """The age of the oldest event that waits, in seconds, by severity."""
@@ -156,12 +188,15 @@ class Service:
         """Have the configuration read again, soon."""
         self._reload_asked.set()
 
-    async def reloads(self, load: Load, apply: Apply) -> None:
+    async def reloads(self, load: Load, apply: Apply, manager: Manager) -> None:
         """Reload each time that it is asked for, one at a time; runs until cancelled."""
         while True:
             await self._reload_asked.wait()
             self._reload_asked = trio.Event()
-            await self.reload(load, apply)
+            manager.reloading(time.monotonic_ns() // 1000)
+            taken = await self.reload(load, apply)
+            if not self.stopping:
+                manager.ready(self.status if taken else f"{self.status}; reload refused, see the log")
             self.reloaded.set()
             self.reloaded = trio.Event()
 

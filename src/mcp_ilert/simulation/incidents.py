@@ -12,6 +12,7 @@ from mcp_ilert.sandbox import API_KEY, Request, SandboxIlert
 from mcp_ilert.sandbox.directory import Directory
 from mcp_ilert.sandbox.directory import Service as Known
 from mcp_ilert.simulation.model import BODY_SECONDS, Attempted, Interpret
+from mcp_ilert.targets.around import Around
 from mcp_ilert.targets.incidents import IncidentTarget
 from mcp_ilert.targets.port import More, at_once
 
@@ -32,7 +33,7 @@ def directory_of(settings: Configured) -> Directory:
     )
 
 
-class ModelIncidents:
+class ModelIncidents(Around):
     """A target of incidents whose iLert is a model; `now` gives seconds since 1970, `sleep` waits for so many."""
 
     def __init__(
@@ -46,9 +47,7 @@ class ModelIncidents:
         interpret: Interpret,
         attempted: Attempted,
     ) -> None:
-        self._interpret = interpret
-        self._attempted = attempted
-        self._target = IncidentTarget(
+        incidents = IncidentTarget(
             name,
             Secret(API_KEY),
             "http://127.0.0.1",
@@ -58,20 +57,11 @@ class ModelIncidents:
             now_ms=lambda: round(now() * 1000),
             transport=_Core(core, now, sleep),
         )
+        super().__init__(incidents)
+        self._interpret = interpret
+        self._attempted = attempted
         self.mistake: Exception | None = None
         """Something that must not happen here, and did."""
-
-    @property
-    def name(self) -> str:
-        return self._target.name
-
-    @property
-    def credential(self) -> str:
-        return self._target.credential
-
-    @property
-    def requests(self) -> int:
-        return self._target.requests
 
     async def send(self, delivery: Delivery, more: More = at_once) -> Outcome:
         try:
@@ -81,9 +71,6 @@ class ModelIncidents:
             self.mistake = mistake
             raise
         return outcome
-
-    async def aclose(self) -> None:
-        await self._target.aclose()
 
 
 class _Core(httpx.AsyncBaseTransport):

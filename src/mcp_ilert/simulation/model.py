@@ -12,7 +12,7 @@ from mcp_ilert.events import Delivery, Event, Outcome, Severity, Unavailable
 from mcp_ilert.sandbox import Request, SandboxIlert
 from mcp_ilert.targets.answers import Answer, classify, failed
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
-from mcp_ilert.targets.port import More, at_once
+from mcp_ilert.targets.port import More, at_once, seal
 
 BODY_SECONDS = 2.0
 """How long the client waits for a body whose status it knows."""
@@ -50,6 +50,10 @@ class ModelTarget:
     @property
     def credential(self) -> str:
         return self.name
+
+    def sealed(self, salt: bytes) -> bytes:
+        """It is its name."""
+        return seal(self.name, salt)
 
     @property
     def requests(self) -> int:

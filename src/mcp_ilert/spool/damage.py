@@ -6,7 +6,13 @@ start, a file is never opened beside a log that is not its own, and the new spoo
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows, where lock.py owns no spool
+    fcntl = None  # type: ignore[assignment]
 
 PARTS = ("-wal", "-shm", "")
 CHUNK = 1 << 20
@@ -61,7 +67,7 @@ def bring_down(path: Path) -> None:
         offset = 0
         while chunk := os.pread(descriptor, CHUNK, offset):
             offset += os.pwrite(descriptor, chunk, offset)
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -112,9 +118,19 @@ def sync_folder(folder: Path) -> None:
     """Have the names in a folder on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """Have a file's bytes, or a folder's names, on the disk itself; raises OSError."""
+    stronger = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, whose fsync stops at the disk's own cache
+    if stronger is not None:
+        with suppress(OSError):  # a file system that does not know it
+            fcntl.fcntl(descriptor, stronger)
+            return
+    os.fsync(descriptor)
 
 
 def _with(path: Path, suffix: str) -> Path:

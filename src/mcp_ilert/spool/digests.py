@@ -155,11 +155,15 @@ class Digests:
         self._engine.count("undigested", len(lane.waiting))
         return digest.leave(lane)
 
-    def forget(self, lane: Lane, now_ms: int) -> None:
-        """A member is forgotten, for nothing was heard of it for long. That is no news."""
+    def forget(self, lane: Lane, now_ms: int) -> Lane:
+        """A member is forgotten, for nothing was heard of it for long. That is no news.
+
+        The caller stores what is left of its lane: dead letters are kept for as long as it takes.
+        """
         own = self._engine.row(lane.member)
         made = self._without(own, lane, resolved=False)
         self._engine.store(own, own.target, digest.hush(own.lane, made), now_ms)
+        return msgspec.structs.replace(digest.leave(lane), waiting=(), attempts=0, rejections=0, due_ms=0)
 
     def _note(self, target: int, lane: Lane, now_ms: int, what: What) -> None:
         self._engine.history.note(lane.key, self._engine.name_of(target), now_ms, what)

@@ -5,6 +5,7 @@ Log first, fold after: `accept` appends to the inbox and to `tail`; `fold` moves
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -14,10 +15,11 @@ from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import mark
 from mcp_ilert.spool.digests import Digests, members
-from mcp_ilert.spool.folder import Changed, Folder
+from mcp_ilert.spool.folder import CHUNK, Changed, Folder
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import Attempt, Forgotten, What
 from mcp_ilert.spool.lane import Lane, Remote, State
+from mcp_ilert.spool.messages import Messages
 from mcp_ilert.spool.picker import Picker
 from mcp_ilert.spool.port import Agenda, Leased, Rules, Settled, Want
 from mcp_ilert.spool.rank import Pick
@@ -58,6 +60,7 @@ class Engine:
         """Targets at which something became ready since `take_touched` that the dispatcher does not know of."""
         self.history = Chronicle(shelf)
         self.digests = Digests(self)
+        self.messages = Messages(shelf)
         self.flying: frozenset[int] = frozenset()
         """Lanes leased since the start and not settled, as committed: somebody has them."""
         self._folder = Folder(self)
@@ -180,18 +183,41 @@ class Engine:
     def _fold_critical(self, batch: Batch, now_ms: int) -> list[Entry]:
         """Fold what is of the critical entries' keys, in the tail and in the batch; returns the other entries."""
         keys = batch.critical
+        groups = self._ahead(keys)
+        others: list[Entry] = []
+        for entry in batch.kept:
+            key = entry.key.lower()
+            (groups[key] if key in keys else others).append(entry)
+        self._folder.fold(groups, now_ms)
+        return others
+
+    def _ahead(self, keys: Collection[str]) -> dict[str, list[Entry]]:
+        """What the tail has of these lower-cased keys, in order; it is folded ahead of its turn."""
         groups: dict[str, list[Entry]] = {key: [] for key in keys}
         for taken, rows in self.tail.take(keys):
             self.shelf.fold_ahead(rows, tuple(taken))
             for key, earlier in taken.items():
                 groups[key] += earlier
-        others: list[Entry] = []
-        for entry in batch.kept:
-            key = entry.key.lower()
-            (groups[key] if key in keys else others).append(entry)
         self._terms["inbox"] = self.tail.events
-        self._folder.fold(groups, now_ms)
-        return others
+        return groups
+
+    # For aside.py, which finds what cannot be folded
+
+    def fold_keys(self, keys: Collection[str], now_ms: int) -> None:
+        """Fold what the tail has of these lower-cased keys."""
+        self._folder.fold(self._ahead(keys), now_ms)
+
+    def out_of_tail(self, key: str) -> Sequence[Entry]:
+        """What the tail has of a lower-cased key, which the caller folds or sets aside, each in its turn."""
+        return self._ahead((key,))[key]
+
+    def fold_one(self, entry: Entry, now_ms: int) -> None:
+        """Fold one event that was taken from the tail."""
+        self._folder.fold({entry.key.lower(): [entry]}, now_ms)
+
+    def set_aside(self, entry: Entry, why: str, now_ms: int) -> None:
+        """Keep as a dead letter an event that was taken from the tail and cannot be folded."""
+        self._folder.set_aside(entry, why, now_ms)
 
     def fold(self, now_ms: int) -> None:
         """Fold the next part of the tail, if there is one."""
@@ -205,15 +231,13 @@ class Engine:
         self._terms["inbox"] = self.tail.events
         self._folder.fold(part.by_key, now_ms)
 
-    def adds_lanes(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Those entries that would make something wait in a lane where nothing is kept; the inbox is folded."""
-        first = {e.key.lower(): e for e in entries if e.target != DROP or e.kind is not Kind.ALERT}
-        found = self.shelf.find(tuple(first))
-        return [
-            entry
-            for key, entry in first.items()
-            if not any(row.lane.member or row.lane.pending() for row in found.get(key, ()))
-        ]
+    def kept(self, keys: Collection[str]) -> set[str]:
+        """Those lower-cased keys of which something waits, or is in a digest; the inbox is folded."""
+        wanted, kept = iter(keys), set[str]()
+        while chunk := tuple(islice(wanted, CHUNK)):
+            found = self.shelf.find(chunk).items()
+            kept |= {key for key, rows in found if any(r.lane.member or r.lane.pending() for r in rows)}
+        return kept
 
     # Leasing and settling -------------------------------------------------------------------------------------
 
@@ -327,11 +351,13 @@ class Engine:
         """Forget a slice of the idle lanes whose time is over."""
         for target in self._targets.values():
             for row in map(self.row, self._over(target.id, now_ms)):
-                if row.lane.member:
-                    self.digests.forget(row.lane, now_ms)
-                if row.lane.remote in (Remote.OPEN, Remote.UNKNOWN):
-                    self.note(row, Forgotten(row.lane.settled_ms), now_ms)
-                self.store(row, target.id, row.lane, now_ms)
+                lane = row.lane
+                if lane.member:
+                    lane = self.digests.forget(lane, now_ms)
+                if lane.remote in (Remote.OPEN, Remote.UNKNOWN):
+                    self.note(row, Forgotten(lane.settled_ms), now_ms)
+                self.store(row, target.id, lane, now_ms)
+        self.messages.prune(now_ms)
         self.history.prune(self.rules, now_ms)
 
     def _over(self, target: int, now_ms: int) -> list[int]:

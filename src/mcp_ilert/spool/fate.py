@@ -2,7 +2,7 @@
 
 import msgspec
 
-from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind
+from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Entry, Kind
 from mcp_ilert.spool.lane import Folded, Lane, Letter, Op, Remote, Returning, digest, fold, merge
 
 replace = msgspec.structs.replace
@@ -81,21 +81,24 @@ def _done(lane: Lane, decision: Done, at_ms: int, *, cancel_resolved: bool) -> S
     return Settling(folded.lane, 1, folded.coalesced + coalesced, folded.cancelled)
 
 
-def _overtake(lane: Lane, op: Op) -> tuple[tuple[Letter, ...], tuple[Op, ...], int]:
+def _overtake(lane: Lane, op: Op) -> tuple[tuple[Letter, ...], tuple[Letter, ...], int]:
     """What the target has taken, or may have, supersedes older letters, those on their way back too.
 
-    Returns the letters, the operations that return all the same, and how many letters were folded.
+    Returns the letters, those that return all the same, and how many letters were folded.
     """
-    back = tuple(r.letter for r in lane.returning if r.forced or not _passed(r.letter.op, op))
+    back = tuple(r.letter for r in lane.returning if r.forced or not _passed(r.letter, op))
     late = tuple(r.letter for r in lane.returning if r.letter not in back)
     letters, coalesced = _set_aside(lane.letters, late)
-    marked = tuple(replace(x, superseded=x.superseded or _passed(x.op, op)) for x in letters)
-    return marked, tuple(x.op for x in back), coalesced
+    marked = tuple(replace(x, superseded=x.superseded or _passed(x, op)) for x in letters)
+    return marked, back, coalesced
 
 
-def _passed(letter: Op, sent: Op) -> bool:
-    """Whether what was sent has passed a letter: all do but another letter, brought back, and older."""
-    return not sent.returned or sent.seq > letter.seq
+def _passed(letter: Letter, sent: Op) -> bool:
+    """Whether what was sent has passed a letter: all do but another letter, brought back, and older.
+
+    What was in the lane before the letter may come behind it, where that could not be folded.
+    """
+    return sent.seq > letter.op.seq or not (sent.returned or letter.unfolded)
 
 
 def _again(lane: Lane, decision: Again, at_ms: int, *, cancel_resolved: bool) -> Settling:
@@ -133,7 +136,7 @@ def _reject(lane: Lane, decision: DeadByRejection, at_ms: int, *, cancel_resolve
         replace(op, returned=False), decision.status, decision.detail, decision.correlation_id, at_ms
     )
     letters, merged = _set_aside(lane.letters, (letter,))
-    back = tuple(r.letter.op for r in lane.returning)
+    back = tuple(r.letter for r in lane.returning)
     lane = replace(
         lane, flying=None, returning=(), letters=letters, trial=False, revivals=0, settled_ms=at_ms
     )
@@ -147,11 +150,11 @@ def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: b
 
     Where the request may have been applied, an older letter would be sent behind it: that one stays where it is.
     """
-    letters, returning, merged = lane.letters, tuple(r.letter.op for r in lane.returning), 0
+    letters, returning, merged = lane.letters, tuple(r.letter for r in lane.returning), 0
     if not certain:
         letters, returning, merged = _overtake(lane, op)
     before = tuple(x for x in returning if _passed(x, op))
-    head = (*before, op, *(x for x in returning if x not in before))
+    after = tuple(x for x in returning if x not in before)
     lane = replace(
         lane,
         remote=lane.remote if certain else Remote.UNKNOWN,
@@ -161,15 +164,20 @@ def _landed(lane: Lane, op: Op, at_ms: int, *, certain: bool, cancel_resolved: b
         trial=False,
         settled_ms=at_ms,
     )
-    folded = _at_head(lane, head, cancel_resolved=cancel_resolved)
+    folded = _at_head(lane, (*before, op, *after), cancel_resolved=cancel_resolved)
     return Folded(folded.lane, folded.coalesced + merged, folded.cancelled)
 
 
-def _at_head(lane: Lane, head: tuple[Op, ...], *, cancel_resolved: bool) -> Folded:
-    """Fold the operations of the head in their order, and then what waits, by the table."""
+def _at_head(lane: Lane, head: tuple[Op | Letter, ...], *, cancel_resolved: bool) -> Folded:
+    """Fold the operations of the head in their order, and then what waits, by the table.
+
+    A letter that could not be folded goes by its age: what waits may be older.
+    """
     if not head:
         return Folded(lane)
-    ops = (*head, *lane.waiting)
+    ops = [*(x.op if isinstance(x, Letter) else x for x in head), *lane.waiting]
+    if any(isinstance(x, Letter) and x.unfolded for x in head):
+        ops.sort(key=lambda op: op.seq)
     lane, coalesced, cancelled = replace(lane, waiting=()), 0, 0
     for op in ops:
         folded = fold(lane, op, cancel_resolved=cancel_resolved)
@@ -188,6 +196,14 @@ def _set_aside(letters: tuple[Letter, ...], more: tuple[Letter, ...]) -> tuple[t
             letter if old is None else replace(letter, op=merge(letter.op.kind, (old.op, letter.op)))
         )
     return tuple(kept.values()), len(letters) + len(more) - len(kept)
+
+
+def set_aside(lane: Lane, entry: Entry, why: str, at_ms: int) -> tuple[Lane, int]:
+    """Keep an event that cannot be folded as a letter; returns how many letters it was folded with."""
+    seq, at = lane.seq + 1, entry.accepted_ms
+    op = Op(entry.kind, entry.severity, 1, at, at, seq, entry.payload)
+    letters, merged = _set_aside(lane.letters, (Letter(op, 0, why, None, at_ms, unfolded=True),))
+    return replace(lane, seq=seq, letters=letters), merged
 
 
 def replay(lane: Lane, *, force: bool, cancel_resolved: bool) -> Settling:
@@ -210,7 +226,7 @@ def _bring_back(lane: Lane, chosen: tuple[Letter, ...], *, force: bool, cancel_r
     if lane.flying is not None:
         back = tuple(Returning(letter, force) for letter in chosen)
         return Settling(replace(lane, returning=lane.returning + back))
-    folded = _at_head(lane, tuple(x.op for x in chosen), cancel_resolved=cancel_resolved)
+    folded = _at_head(lane, chosen, cancel_resolved=cancel_resolved)
     return Settling(folded.lane, 0, folded.coalesced, folded.cancelled)
 
 

@@ -9,9 +9,11 @@ from typing import Protocol
 
 from mcp_ilert._fast.folding import Run, run_of
 from mcp_ilert.events import DROP, Entry, Kind
+from mcp_ilert.spool import fate
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import ELIGIBLE, leaves_with
 from mcp_ilert.spool.digests import Digests
+from mcp_ilert.spool.history import SetAside
 from mcp_ilert.spool.lane import Lane, Op, Remote, State, arrive, arrive_run
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
@@ -50,6 +52,12 @@ class Folder:
         while chunk := list(islice(items, CHUNK)):
             found = self._engine.shelf.find([key for key, _ in chunk])
             _Chunk(self._engine).fold(chunk, found, now_ms)
+
+    def set_aside(self, entry: Entry, why: str, now_ms: int) -> None:
+        """Keep an event that cannot be folded as a dead letter, wherever it would have gone."""
+        key = entry.key.lower()
+        found = self._engine.shelf.find((key,)).get(key, ())
+        _Chunk(self._engine).set_aside(entry, why, found, now_ms)
 
 
 class _Chunk:
@@ -176,6 +184,23 @@ class _Chunk:
             elif folded.lane is lane:
                 engine.history.repeated(lane, engine.name_of(target), entry)
             lanes[target] = folded.lane
+
+    def set_aside(self, entry: Entry, why: str, found: Sequence[Row], now_ms: int) -> None:
+        engine = self._engine
+        rows = {row.target: row for row in found if row.lane.gathers is None}
+        lanes = {target: row.lane for target, row in rows.items()}
+        targets = self._targets_of(entry, lanes)
+        engine.add_to("pending", -1)
+        if not targets:
+            engine.add_to("dropped_by_route", 1)
+        engine.add_to("fanned_out", max(0, len(targets) - 1))
+        for target in targets:
+            lane = lanes.get(target) or self._new_lane(entry)
+            made, merged = fate.set_aside(lane, entry, why, now_ms)
+            engine.add_to("coalesced", merged)
+            engine.history.note(lane.key, engine.name_of(target), now_ms, SetAside(why))
+            self._changed.append((rows.get(target), target, made))
+        engine.store_all(self._changed, now_ms)
 
     def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
         """An alert goes where its route says; an accept or a resolve to every target that knows the key."""

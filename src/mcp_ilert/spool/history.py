@@ -149,6 +149,12 @@ class Resolved(msgspec.Struct, frozen=True, array_like=True, tag=11):
     digest: str
 
 
+class SetAside(msgspec.Struct, frozen=True, array_like=True, tag=12):
+    """An event that could not be folded became a dead letter."""
+
+    why: str
+
+
 What = (
     Attempt
     | Cancelled
@@ -161,6 +167,7 @@ What = (
     | Digested
     | Undigested
     | Resolved
+    | SetAside
 )
 
 

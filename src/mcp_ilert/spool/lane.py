@@ -52,7 +52,7 @@ class Op(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """An operation set aside because the target rejected it."""
+    """An operation set aside because the target rejected it, or because it could not be folded."""
 
     op: Op
     status: int
@@ -61,6 +61,8 @@ class Letter(msgspec.Struct, frozen=True, array_like=True, gc=False):
     at_ms: int
     superseded: bool = False
     """Something newer of the lane has been delivered since."""
+    unfolded: bool = False
+    """It is an event that could not be folded: what waited in the lane then is older than it."""
 
 
 class Returning(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -1,6 +1,5 @@
 """One owner: an exclusive lock on a file beside the spool, which says who holds it."""
 
-import fcntl
 import json
 import os
 import socket
@@ -11,6 +10,11 @@ from pathlib import Path
 
 from mcp_ilert.errors import StartError
 from mcp_ilert.spool.damage import make_folder
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]  # what is missing is asked for before it is used
 
 
 def lock_path(path: Path) -> Path:
@@ -25,6 +29,11 @@ def own(path: Path) -> Iterator[None]:
 
     Raises StartError naming the holder where another process has it, or where the folder cannot be written.
     """
+    if fcntl is None:
+        raise StartError(
+            "the bridge runs on Linux and macOS: this system has no locks that end with their process, so a spool "
+            "could have two owners; use a container or WSL here (commands that need no spool of their own work)"
+        )
     try:
         make_folder(path.parent)
         descriptor = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

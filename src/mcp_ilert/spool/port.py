@@ -9,7 +9,7 @@ import msgspec
 
 from mcp_ilert.callback import answer_of
 from mcp_ilert.errors import McpIlertError
-from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
+from mcp_ilert.events import Counts, Delivery, Entry, Message, Settlement, Severity
 from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.history import Stop, Told
 
@@ -156,12 +156,13 @@ Done = Callable[[Sequence[McpIlertError | None]], None]
 class Spool(Protocol):
     """Durable lanes. Every method is safe to cancel: what was committed stays, what was not never was."""
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:
         """Commit these requests' entries, in this order and after what was offered before; of each all or none.
 
         `done` is told once, in the Trio thread, perhaps before this returns: for each request None, once its
         entries are synced to disk, or why nothing of it is kept: UnavailableError (spool full, disk full, disk
-        failing, closing), SpoolError where the spool itself is at fault.
+        failing, closing), SpoolError where the spool itself is at fault. `message` says what the only request is:
+        it is remembered in the same transaction, and refused with RepeatedError where it was before.
         """
 
     async def lease(self, wants: Sequence[Want], states: Mapping[str, bytes], now_ms: int) -> Leased:
@@ -196,11 +197,11 @@ it a time) that neither the target's last agenda nor a call since has told of.""
 class Offered(Protocol):
     """What takes offers: a `Spool`, or what stands for one."""
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None: ...
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None: ...
 
 
-async def put(spool: Offered, entries: Sequence[Entry]) -> None:
+async def put(spool: Offered, entries: Sequence[Entry], message: Message | None = None) -> None:
     """Offer one request and wait for its answer; raises what it was refused for."""
-    (error,) = await answer_of(partial(spool.offer, (entries,)))
+    (error,) = await answer_of(partial(spool.offer, (entries,), message=message))
     if error is not None:
         raise error

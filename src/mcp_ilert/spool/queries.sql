@@ -169,9 +169,30 @@ DELETE FROM history WHERE id <= ?;
 -- name: history
 SELECT id, at, body FROM history INDEXED BY history_hash WHERE hash = ? AND id < ? ORDER BY id DESC LIMIT ?;
 
+-- name: message
+SELECT accepted, rejected FROM message WHERE name = ?;
+
+-- name: message_add
+INSERT INTO message (name, at, accepted, rejected) VALUES (?, ?, ?, ?) RETURNING id;
+
+-- name: message_oldest
+SELECT id, at FROM message ORDER BY id LIMIT ?;
+
+-- name: message_cut
+DELETE FROM message WHERE id <= ?;
+
 -- What a reader asks.
 -- name: lanes
 SELECT id, target, body FROM lane WHERE id > ? AND state > 0 ORDER BY id LIMIT ?;
+
+-- Of one state, target and severity, the oldest first, behind a place in that order; whatever the backlog.
+-- name: waiting
+SELECT id, oldest FROM lane INDEXED BY lane_rank
+WHERE state = ?1 AND state IN (1, 2, 3) AND target = ?2 AND severity = ?3 AND sent = ?4 AND (oldest, id) > (?5, ?6)
+ORDER BY oldest, id LIMIT ?7;
+
+-- name: recent
+SELECT id, at, body FROM history WHERE id < ? ORDER BY id DESC LIMIT ?;
 
 -- name: all_lanes
 SELECT id, target, state, body FROM lane WHERE id > ? ORDER BY id LIMIT ?;

@@ -127,6 +127,18 @@ class Shelf(Protocol):
     def seal(self, text: str) -> str:
         """A keyed hash of a text: the same for as long as the spool lives, and not to be guessed."""
 
+    def message(self, name: str) -> tuple[int, int] | None:
+        """What came of the message of this name, where it is remembered: (accepted, rejected)."""
+
+    def add_message(self, name: str, at_ms: int, accepted: int, rejected: int) -> int:
+        """Remember one; returns its number, one above the last that is remembered."""
+
+    def oldest_messages(self, limit: int) -> Sequence[tuple[int, int]]:
+        """The first that are remembered: (number, at_ms)."""
+
+    def cut_messages(self, last: int) -> None:
+        """Forget the messages up to this number."""
+
     def history_bytes(self) -> int:
         """What the history's rows cost, as counted."""
 

@@ -44,6 +44,7 @@ class MemoryShelf:
         self._history: dict[int, tuple[str, int, bytes]] = {}
         self._history_bytes = 0
         self._next_note = 1
+        self._messages: dict[str, tuple[int, int, int, int]] = {}
         self.unknown_until = 0
 
     def ledger(self) -> Counts:
@@ -222,6 +223,20 @@ class MemoryShelf:
 
     def seal(self, text: str) -> str:
         return blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def message(self, name: str) -> tuple[int, int] | None:
+        return self._messages[name][2:] if name in self._messages else None
+
+    def add_message(self, name: str, at_ms: int, accepted: int, rejected: int) -> int:
+        number = 1 + max((n for n, *_ in self._messages.values()), default=0)
+        self._messages[name] = number, at_ms, accepted, rejected
+        return number
+
+    def oldest_messages(self, limit: int) -> Sequence[tuple[int, int]]:
+        return sorted((number, at_ms) for number, at_ms, *_ in self._messages.values())[:limit]
+
+    def cut_messages(self, last: int) -> None:
+        self._messages = {name: kept for name, kept in self._messages.items() if kept[0] > last}
 
     def history_bytes(self) -> int:
         return self._history_bytes

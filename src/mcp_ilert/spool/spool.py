@@ -11,7 +11,7 @@ import trio
 from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Counts, Entry, Settlement
+from mcp_ilert.events import Counts, Entry, Message, Settlement
 from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.lock import own
@@ -34,7 +34,7 @@ from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
 T = TypeVar("T")
 Some = TypeVar("Some", bound="WrittenSpool")
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
-CommitObserver = Callable[[float], None]
+Observer = Callable[[News], None]
 
 
 class Runner(Protocol):
@@ -48,7 +48,7 @@ class Runner(Protocol):
 class WrittenSpool:
     """A `Spool` (port.py) whose every change is a job for one writer."""
 
-    def __init__(self, store: Store, path: Path | None, wake: Wake, observe: CommitObserver | None) -> None:
+    def __init__(self, store: Store, path: Path | None, wake: Wake, observe: Observer | None) -> None:
         self._store = store
         self._path = path
         self._wake = wake
@@ -74,8 +74,8 @@ class WrittenSpool:
             self._refuse_queued()
         for job in news.jobs:
             job.over(job)
-        if news.jobs and self._observe is not None:
-            self._observe(news.commit_seconds)
+        if self._observe is not None:
+            self._observe(news)
         if news.touched:
             self._wake(news.touched)
 
@@ -101,14 +101,14 @@ class WrittenSpool:
             raise UnavailableError("the bridge is shutting down")
         self._runner.submit(job)
 
-    def offer(self, puts: Sequence[Sequence[Entry]], done: Done) -> None:
+    def offer(self, puts: Sequence[Sequence[Entry]], done: Done, message: Message | None = None) -> None:
         size = sum(len(e.payload) for entries in puts for e in entries)
 
         def over(job: Job) -> None:
             self._queued_bytes -= size
             done(job.answers)
 
-        job = Job(over, puts=puts)
+        job = Job(over, puts=puts, message=message)
         self._queued_bytes += size
         try:
             if self._queued_bytes > MAX_QUEUED_BYTES:
@@ -118,9 +118,9 @@ class WrittenSpool:
             job.refuse(error)
             over(job)
 
-    async def put(self, entries: Sequence[Entry]) -> None:
+    async def put(self, entries: Sequence[Entry], message: Message | None = None) -> None:
         """`offer` for one request, awaited."""
-        await put(self, entries)
+        await put(self, entries, message)
 
     async def _do(self, work: Callable[[Engine], T]) -> T:
         def submit(over: Callable[[Job], None]) -> None:
@@ -213,7 +213,7 @@ async def open_spool(
     now_ms: NowMs,
     *,
     inline: bool = False,
-    observe_commit: CommitObserver | None = None,
+    observe: Observer | None = None,
 ) -> AsyncIterator[WrittenSpool]:
     """Own the spool at `path` and run it; a start folds what the inbox holds, and nothing else.
 
@@ -223,7 +223,7 @@ async def open_spool(
     with own(path):
         store = open_store(path, rules, now_ms)
         try:
-            spool = WrittenSpool(store, path, wake, observe_commit)
+            spool = WrittenSpool(store, path, wake, observe)
             writer = Writer(store, now_ms)
             spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
             async with _watched(spool):

@@ -312,6 +312,13 @@ class SqliteShelf:
             return lane_id, oldest
         return None
 
+    def behind(
+        self, state: State, target: int, severity: Severity, after: tuple[int, int], limit: int, *, sent: bool
+    ) -> Sequence[tuple[int, int]]:
+        """Id and age of what ranks behind `after` (age and id), the oldest first; for a reader alone."""
+        given = (state, target, severity, sent, *after, limit)
+        return list(self.connection.execute(self._sql["waiting"], given))
+
     def alive(self, state: State, target: int) -> bool:
         return self._one("any_alive", state, target) is not None
 
@@ -352,6 +359,30 @@ class SqliteShelf:
 
     def seal(self, text: str) -> str:
         return blake2b(text.encode(), digest_size=8, key=self._hash_key, person=b"digest").hexdigest()
+
+    # Messages -----------------------------------------------------------------------------------------------
+
+    def _named(self, name: str) -> bytes:
+        text = name.encode("utf-8", "surrogatepass")
+        return blake2b(text, digest_size=16, key=self._hash_key, person=b"message").digest()
+
+    def message(self, name: str) -> tuple[int, int] | None:
+        for accepted, rejected in self.connection.execute(self._sql["message"], (self._named(name),)):
+            return accepted, rejected
+        return None
+
+    def add_message(self, name: str, at_ms: int, accepted: int, rejected: int) -> int:
+        return int(
+            self.connection.execute(
+                self._sql["message_add"], (self._named(name), at_ms, accepted, rejected)
+            ).get
+        )
+
+    def oldest_messages(self, limit: int) -> Sequence[tuple[int, int]]:
+        return list(self.connection.execute(self._sql["message_oldest"], (limit,)))
+
+    def cut_messages(self, last: int) -> None:
+        self._one("message_cut", last)
 
     # History ------------------------------------------------------------------------------------------------
 

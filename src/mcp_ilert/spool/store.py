@@ -66,6 +66,9 @@ class Store(Protocol):
         """After FailedError: open and check the file anew; raises StartError where it stays unusable."""
 
     def free_bytes(self) -> int: ...
+    def in_place(self) -> bool:
+        """Whether the file is where the next start will look for it."""
+
     def close(self) -> None: ...
 
 
@@ -89,6 +92,9 @@ class MemoryStore:
     def free_bytes(self) -> int:
         return 1 << 62
 
+    def in_place(self) -> bool:
+        return True
+
     def close(self) -> None:
         """Nothing to close."""
 
@@ -105,6 +111,9 @@ class SqliteStore:
         with _start_errors(path):
             self._connection, self.engine = self._open(rules)
         self._checkpoints = Checkpoints(self._connection)
+        self._identity = _identity(path)
+        self._missed = False
+        """The file was not there when it was looked for last."""
 
     def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
         why = "it failed its check while running, or setting it aside was cut off"
@@ -216,6 +225,7 @@ class SqliteStore:
             bring_down(self._path)
             self._connection = connect(self._path)
             self._checkpoints = Checkpoints(self._connection)
+            self._identity = _identity(self._path)
             self._check()
             self.engine = Engine(SqliteShelf(self._connection), before.rules)
             self.engine.resume(before.flying, before.touched)
@@ -256,6 +266,17 @@ class SqliteStore:
             f"spool.path: {self._path} is damaged ({error}): start again; it will be set aside"
         ) from error
 
+    def in_place(self) -> bool:
+        there = _identity(self._path) == self._identity
+        if not there and not self._missed:
+            log.error(
+                "the spool's file is not where it was",
+                path=str(self._path),
+                what_to_do="nothing is accepted until it is back; a deleted one is in /proc/PID/fd while this runs",
+            )
+        self._missed = not there
+        return there
+
     def free_bytes(self) -> int:
         enough = self.engine.rules.min_free_bytes
         room = free_bytes(self._path, enough)
@@ -268,6 +289,15 @@ class SqliteStore:
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
             self._connection.close()
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another that takes its name."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - asked at each commit
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:

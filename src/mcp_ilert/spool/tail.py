@@ -160,6 +160,10 @@ class Tail:
         self.events += len(entries)
         self.bytes += size
 
+    def next_keys(self) -> list[str]:
+        """The keys of the oldest slice."""
+        return list(self._slices[0].by_key) if self._slices else []
+
     def close(self) -> None:
         """Have the next row begin another slice."""
         self._slices[-1].closed = True

@@ -13,14 +13,16 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.spool.digest import DISCARDED, GATHERS
 from mcp_ilert.spool.digests import members
 from mcp_ilert.spool.gathering import payload
 from mcp_ilert.spool.history import DECODE, Note
-from mcp_ilert.spool.lane import Lane, Op, State
+from mcp_ilert.spool.lane import Lane, Op, Remote, State
 from mcp_ilert.spool.port import TargetRecord
 from mcp_ilert.spool.recount import Recount
 from mcp_ilert.spool.shelf import Row
 from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
+from mcp_ilert.spool.urgency import FIRST, Place, Wanted, waiting
 
 PAGE = 2_000
 MEMBERS_SHOWN = 100
@@ -72,6 +74,8 @@ class LaneView(msgspec.Struct, frozen=True):
     members: int | None = None
     """Of a digest: how many lanes it stands for, and the keys of the first of them."""
     member_keys: tuple[str, ...] = ()
+    incident: str | None = None
+    """The id of the incident that is open for the key, where its target opens incidents."""
 
 
 class NoteView(msgspec.Struct, frozen=True):
@@ -99,6 +103,15 @@ class Stats(msgspec.Struct, frozen=True):
     file_bytes: int
     history_bytes: int = 0
     """Of the history, as counted."""
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What waits alive, at a glance."""
+
+    oldest_ms: dict[str, int]
+    """As in Stats."""
+    lanes: dict[str, int]
+    """Lanes, by target."""
 
 
 class Audit(msgspec.Struct, frozen=True):
@@ -162,6 +175,13 @@ class SpoolView:
             stats = Stats(self.counts(), targets, oldest, self._size(), self._shelf.history_bytes())
         return stats  # noqa: RET504 - apsw's block may swallow, as far as types know
 
+    def backlog(self) -> Backlog:
+        """Ages by severity and lanes by target, of one moment; by index and counters, whatever the backlog."""
+        with self._connection:
+            oldest = {severity.name.lower(): ms for severity, ms in self.oldest().items()}
+            found = Backlog(oldest, {t.name: t.lanes for t in self._shelf.targets()})
+        return found  # noqa: RET504 - as above
+
     def _size(self) -> int:
         files = (self._path.with_name(self._path.name + suffix) for suffix in ("", "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
@@ -183,6 +203,18 @@ class SpoolView:
         rows = self._connection.execute(self._sql["lanes"], (after, limit))
         return [self._view(lane_id, target, LANE.decode(body)) for lane_id, target, body in rows]
 
+    def urgent(self, wanted: Wanted, limit: int, after: Place = FIRST) -> list[tuple[Place, LaneView]]:
+        """Lanes in which something waits alive or is in flight, the most urgent first, behind `after`."""
+        rows = ((place, self._shelf.get(place.lane)) for place in waiting(self._shelf, wanted, limit, after))
+        return [(place, self._view(row.id, row.target, row.lane)) for place, row in rows if row is not None]
+
+    def digests(self, limit: int, keys: int) -> list[LaneView]:
+        """Digests that stand for lanes, each with so many of their keys."""
+        ids = [i for mark in (GATHERS, DISCARDED) for i in self._shelf.marked(mark, limit)][:limit]
+        rows = (self._shelf.get(lane_id) for lane_id in ids)
+        views = (self._view(row.id, row.target, row.lane) for row in rows if row is not None)
+        return [self._with_members(view, keys) for view in views if view.members is not None]
+
     def show(self, key: str) -> list[LaneView]:
         """The lanes of a key, at every target; of a digest's key, with the keys of MEMBERS_SHOWN members."""
         wanted = key.strip().lower()
@@ -190,8 +222,8 @@ class SpoolView:
         views = (self._view(row.id, row.target, row.lane) for row in rows)
         return [view if view.members is None else self._with_members(view) for view in views]
 
-    def _with_members(self, view: LaneView) -> LaneView:
-        rows = (self._shelf.get(lane_id) for lane_id in self._shelf.marked(view.id, MEMBERS_SHOWN))
+    def _with_members(self, view: LaneView, keys: int = MEMBERS_SHOWN) -> LaneView:
+        rows = (self._shelf.get(lane_id) for lane_id in self._shelf.marked(view.id, keys))
         return msgspec.structs.replace(view, member_keys=tuple(r.lane.key for r in rows if r is not None))
 
     def _digest_key(self, lane: Lane) -> str | None:
@@ -212,6 +244,11 @@ class SpoolView:
         wanted = key.strip().lower()
         notes = ((n, at, DECODE(body)) for n, at, body in self._shelf.history(wanted, before, limit))
         return [NoteView(n, at, note) for n, at, note in notes if note.concerns(wanted)]
+
+    def recent(self, limit: int, before: int = NEWEST) -> list[NoteView]:
+        """What happened to whatever key, newest first, by id below `before`."""
+        rows = self._connection.execute(self._sql["recent"], (before, limit))
+        return [NoteView(n, at, DECODE(body)) for n, at, body in rows]
 
     def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
         return LaneView(
@@ -234,6 +271,7 @@ class SpoolView:
             ),
             self._digest_key(lane),
             lane.gathers.members() if lane.gathers is not None else None,
+            incident=lane.ref if lane.ref and lane.remote is not Remote.CLOSED else None,
         )
 
     def audit(self) -> Audit:

@@ -9,15 +9,16 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
 import trio
 
 from mcp_ilert.clock import NowMs
-from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
-from mcp_ilert.events import Counts, Entry, Severity
+from mcp_ilert.errors import McpIlertError, RepeatedError, SpoolError, StartError, UnavailableError
+from mcp_ilert.events import DROP, Counts, Entry, Kind, Message, Severity
+from mcp_ilert.spool.aside import fold_around
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.tail import Batch
@@ -55,17 +56,20 @@ class Job:
     `over` is called in the Trio thread once there is a result, or an error, or an answer to each request.
     """
 
-    __slots__ = ("answers", "error", "over", "puts", "result", "work")
+    __slots__ = ("answers", "error", "message", "over", "puts", "result", "work")
 
     def __init__(
         self,
         over: Callable[["Job"], None],
         *,
         puts: Sequence[Sequence[Entry]] = (),
+        message: Message | None = None,
         work: Callable[[Engine], object] | None = None,
     ) -> None:
         self.over = over
         self.puts = puts
+        self.message = message
+        """What its only request is, where it says so."""
         self.work = work
         self.result: object = None
         self.error: Exception | None = None
@@ -84,7 +88,7 @@ class Job:
 class News:
     """What a finished batch tells the Trio side."""
 
-    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "touched")
+    __slots__ = ("commit_seconds", "counts", "fatal", "jobs", "set_aside", "touched")
 
     def __init__(
         self, jobs: list[Job], counts: Counts, touched: frozenset[str], commit_seconds: float
@@ -94,6 +98,8 @@ class News:
         self.touched = touched
         self.commit_seconds = commit_seconds
         self.fatal: StartError | None = None
+        self.set_aside = 0
+        """Events that could not be folded and became dead letters."""
 
 
 class Writer:
@@ -107,6 +113,8 @@ class Writer:
         self._counts = store.engine.counts()
         self.stalled = False
         """The last transaction failed: what is to be folded waits a while."""
+        self._set_aside = 0
+        """Events that could not be folded and became dead letters, not told yet."""
 
     @property
     def busy(self) -> bool:
@@ -158,11 +166,11 @@ class Writer:
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
 
-        Where too much waits, folding goes before accepting, whose jobs are held for the next call; where much does,
-        they take turns. Leases and settlements wait for neither.
+        Where too much waits, or it must be known how many lanes there are, folding goes before accepting, whose jobs
+        are held for the next call; where much waits, they take turns. Leases and settlements wait for neither.
         """
         jobs, self._held = [*self._held, *jobs], []
-        if jobs and self._lags(1):
+        if jobs and (self._lags(1) or (self._store.engine.tail and self._nearly_full(jobs))):
             works = [job for job in jobs if job.work is not None]
             self._held = [job for job in jobs if job.work is None]
             if works:
@@ -193,7 +201,9 @@ class Writer:
             self._run(jobs)
             engine = self._store.engine
             self._counts = engine.counts()
-            return News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news = News(jobs, self._counts, engine.take_touched(), time.monotonic() - started)
+            news.set_aside, self._set_aside = self._set_aside, 0
+            return news  # noqa: TRY300 - as the last thing that may fail
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may wait for a writer that is gone
             return self.fail(error, jobs)
 
@@ -212,6 +222,7 @@ class Writer:
         scarce = self._scarce()
         self._store.engine.history.muted = scarce
         try:
+            self._recognise(jobs)
             self._admit(jobs, scarce=scarce)
             self._transact(jobs)
         except FullError:
@@ -220,12 +231,32 @@ class Writer:
             self._store.reopen()
             self._refuse(jobs, f"the spool's disk failed ({error})")
         except Exception as error:
-            if not jobs:  # nobody is to blame but ourselves, and the next time it will be the same
+            mended = self._mended(error)
+            if (
+                not jobs and not mended
+            ):  # nobody is to blame but ourselves, and the next time it will be the same
                 raise
-            if not isinstance(error, McpIlertError):
+            if jobs and not isinstance(error, McpIlertError):
                 log.exception("a transaction of the spool failed; each of its jobs is tried by itself")
             for job in jobs:  # one's error must not be its neighbours'
                 self._alone(job)
+
+    def _mended(self, error: Exception) -> bool:
+        """Have what cannot be folded set aside, if that may be it; whether it makes sense to go on.
+
+        Also where the disk did not let that be done: it is tried again.
+        """
+        waited = self._store.engine.tail.events
+        if isinstance(error, McpIlertError | MemoryError) or not waited:
+            return False
+        try:
+            self._set_aside += fold_around(self._store, self._now_ms())
+        except FullError:
+            self.stalled = True
+        except FailedError:
+            self._store.reopen()
+            self.stalled = True
+        return self.stalled or self._store.engine.tail.events < waited
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
@@ -264,20 +295,26 @@ class Writer:
 
     def _transact(self, jobs: list[Job]) -> None:
         now_ms = self._now_ms()
-        entries = [e for job in jobs for taken in job.taken() for e in taken]
+        entries = _entries(jobs)
         batch = Batch(entries)
         works = [job for job in jobs if job.work is not None]
+        named = [(job, job.message) for job in jobs if job.message is not None and job.answers[0] is None]
         engine = self._store.engine
         direct = batch.events <= DIRECT_FOLD and not engine.tail
-        if batch.events and not (works or direct or batch.critical or engine.digests.busy):
+        if batch.events and not (works or named or direct or batch.critical or engine.digests.busy):
             self._store.append(batch)
             self.stalled = False
             return
         results: list[tuple[Job, object]] = []
+        twins: dict[Job, RepeatedError] = {}
 
         def work(engine: Engine) -> None:
-            if batch.events:
-                engine.accept(entries, now_ms, fold=direct)
+            for job, message in named:  # two of one transaction may be the same
+                if repeated := engine.messages.take(message, now_ms):
+                    twins[job] = repeated
+            fresh = entries if not twins else _entries(job for job in jobs if job not in twins)
+            if fresh:
+                engine.accept(fresh, now_ms, fold=direct)
             elif not works or engine.tail.events <= QUICK_FOLD:
                 engine.fold(now_ms)
             results.extend((job, job.work(engine)) for job in works if job.work is not None)
@@ -286,6 +323,8 @@ class Writer:
 
         self._store.transact(work)
         self.stalled = False
+        for job, repeated in twins.items():
+            job.answers = [repeated]
         for job, result in results:
             job.result = result
 
@@ -300,37 +339,63 @@ class Writer:
         least = self._store.engine.rules.min_free_bytes
         return bool(least) and self._store.free_bytes() < least
 
+    def _recognise(self, jobs: Iterable[Job]) -> None:
+        """Refuse what was taken before, whether there is room or not."""
+        for job in jobs:
+            if job.message is not None:
+                job.answers = [self._store.engine.messages.known(job.message)]
+
     # Admission ------------------------------------------------------------------------------------------------
 
     def _admit(self, jobs: list[Job], *, scarce: bool) -> None:
         """Refuse the requests for which there is no room; all or nothing of each."""
-        arriving = sum(len(entries) for job in jobs for entries in job.puts)
-        if not arriving:
-            return
-        rules = self._store.engine.rules
-        if scarce:
-            why = "the disk has less free room than spool.min_free_bytes"
+        why = "the disk has less free room than spool.min_free_bytes" if scarce else ""
+        if any(job.puts for job in jobs) and not self._store.in_place():
+            why = "the spool's file is not where it was"
+        if why:
             for job in jobs:
-                job.answers = [UnavailableError(why, retry_after_seconds=30)] * len(job.puts)
-        elif self._store.engine.occupied + arriving > rules.max_pending:
-            while self._store.engine.tail:
-                self._transact([])
-            self._admit_slowly(jobs, rules.max_pending)
+                job.answers = [a or UnavailableError(why, retry_after_seconds=30) for a in job.answers]
+        elif self._nearly_full(jobs):
+            self._admit_slowly(jobs)
 
-    def _admit_slowly(self, jobs: list[Job], max_pending: int) -> None:
-        """Near the limit each entry is looked up: what adds no lane is taken, critical may go a tenth further."""
+    def _nearly_full(self, jobs: list[Job]) -> bool:
+        """Whether there may be too many lanes with all that these jobs bring."""
+        arriving = sum(len(entries) for job in jobs for entries in job.puts)
         engine = self._store.engine
-        lanes = engine.counts().lanes + engine.counts().members
+        return arriving > 0 and engine.occupied + arriving > engine.rules.max_pending
+
+    def _admit_slowly(self, jobs: list[Job]) -> None:
+        """Near the limit, what adds no lane is taken, and critical may go a tenth further; the inbox is folded."""
+        engine = self._store.engine
+        limit, counts = engine.rules.max_pending, engine.counts()
+        lanes = counts.lanes + counts.members
+        there = engine.kept({e.key.lower() for job in jobs for entries in job.puts for e in entries})
         for job in jobs:
             for i, entries in enumerate(job.puts):
-                adding = engine.adds_lanes(entries)
-                critical = all(e.severity is Severity.CRITICAL for e in adding)
-                limit = max_pending + max_pending // 10 if critical else max_pending
-                if adding and lanes + len(adding) > limit:
+                if job.answers[i] is not None:
+                    continue
+                adding = _adding(entries, there)
+                critical = all(severity is Severity.CRITICAL for severity in adding.values())
+                if adding and lanes + len(adding) > limit + (limit // 10 if critical else 0):
                     full = "the spool is full (spool.max_pending)"
                     job.answers[i] = UnavailableError(full, retry_after_seconds=30)
                 else:
                     lanes += len(adding)
+                    there |= adding.keys()
+
+
+def _adding(entries: Sequence[Entry], there: set[str]) -> dict[str, Severity]:
+    """The keys that would make something wait where nothing is kept, and the highest severity of each."""
+    adding: dict[str, Severity] = {}
+    for entry in entries:
+        key = entry.key.lower()
+        if key not in there and not (entry.target == DROP and entry.kind is Kind.ALERT):
+            adding[key] = min(entry.severity, adding.get(key, entry.severity))
+    return adding
+
+
+def _entries(jobs: Iterable[Job]) -> list[Entry]:
+    return [e for job in jobs for taken in job.taken() for e in taken]
 
 
 class InlineRunner:

@@ -3,7 +3,8 @@
 At a link-local address a cloud's machine finds its metadata, and with it credentials: no iLert is there.
 """
 
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from socket import inet_aton
 from typing import Final
 
 import httpcore
@@ -25,7 +26,8 @@ METADATA: Final = frozenset(
 )
 """Those that are not link-local, too; 169.254.169.254 is."""
 
-_NAT64: Final = ip_network("64:ff9b::/96")
+_NAT64: Final = tuple(IPv6Network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48"))
+"""Of everybody, and of a network's own (RFC 8215); its last 32 bits are taken for the address."""
 
 
 def is_refused(address: str) -> bool:
@@ -33,6 +35,19 @@ def is_refused(address: str) -> bool:
     return any(
         one.is_link_local or one.is_multicast or one in METADATA for one in _meant(ip_address(address))
     )
+
+
+def literal(host: str) -> str | None:
+    """The address that a URL's host is, however it is written (2852039166, 0xa9fea9fe, 169.254.43518); None: a name."""
+    host = host.rstrip(".")
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        pass
+    try:
+        return str(IPv4Address(inet_aton(host)))
+    except (OSError, ValueError):
+        return None
 
 
 def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Address, ...]:
@@ -46,6 +61,6 @@ def _meant(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Addres
 
 def _last(address: IPv6Address) -> IPv4Address | None:
     """That of NAT64, and of the old form ::a.b.c.d."""
-    within = isinstance(_NAT64, IPv6Network) and address in _NAT64
+    within = any(address in network for network in _NAT64)
     old = 1 < int(address) < 1 << 32
     return IPv4Address(int(address) & 0xFFFFFFFF) if within or old else None

@@ -21,7 +21,7 @@ import trio
 
 from mcp_ilert import __version__
 from mcp_ilert.errors import StartError
-from mcp_ilert.targets.addresses import RefusedAddressError, is_refused
+from mcp_ilert.targets.addresses import RefusedAddressError, is_refused, literal
 from mcp_ilert.targets.answers import MAX_BODY_BYTES, decoded
 
 log = structlog.get_logger()
@@ -125,10 +125,10 @@ async def _look_at_literal(request: httpx.Request) -> None:
 
 
 def _look_at_url(request: httpx.Request) -> None:
+    host = request.url.host
+    address = literal(host)
     try:
-        _look_at(request.url.host, [str(ip_address(request.url.host))])
-    except ValueError:
-        return  # a name
+        _look_at(host, [address] if address is not None else [])
     except RefusedAddressError as error:
         raise httpx.ConnectError(str(error), request=request) from error
 

@@ -12,7 +12,7 @@ from mcp_ilert.events import Delivered, Delivery, Event, Kind, Outcome, Rejected
 from mcp_ilert.targets.answers import classify
 from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
-from mcp_ilert.targets.port import More, at_once
+from mcp_ilert.targets.port import More, at_once, seal
 
 Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 """Makes an event's bytes into the event, and finds the route that it matches now."""
@@ -63,6 +63,10 @@ class IlertTarget:
     def credential(self) -> str:
         """Its key is its own."""
         return self._name
+
+    def sealed(self, salt: bytes) -> bytes:
+        """Of the integration key."""
+        return seal(self._key, salt)
 
     @property
     def requests(self) -> int:

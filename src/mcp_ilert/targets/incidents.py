@@ -34,7 +34,7 @@ from mcp_ilert.targets.http import Caller, SecretText, api_base
 from mcp_ilert.targets.ilert import Interpret
 from mcp_ilert.targets.incident import NEW_MODEL, NOT_THERE, Incident, NotPublishedError, UnreadableError
 from mcp_ilert.targets.payload import ServiceRef
-from mcp_ilert.targets.port import More, PausedError, at_once
+from mcp_ilert.targets.port import More, PausedError, at_once, seal
 
 log = structlog.get_logger()
 
@@ -103,6 +103,10 @@ class IncidentTarget:
     def credential(self) -> str:
         """The API key, which all targets of incidents share."""
         return CREDENTIAL
+
+    def sealed(self, salt: bytes) -> bytes:
+        """Of the API key."""
+        return seal(self.hidden[0], salt)
 
     @property
     def requests(self) -> int:

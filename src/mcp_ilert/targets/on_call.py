@@ -5,6 +5,7 @@ CALLS requests, so that the account's REST budget (120 a minute) stays with othe
 """
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import quote
 
 import httpx
@@ -70,6 +71,12 @@ Policies = dict[str, tuple[Policy | None, float]]
 Take = Callable[[Wanted, Policies, Roster], None]
 
 
+class Asked(Protocol):
+    """Told of each request: whether it had a sensible answer."""
+
+    def __call__(self, *, answered: bool) -> None: ...
+
+
 class _FailedError(Exception):
     """REST did not give what was asked for."""
 
@@ -77,9 +84,12 @@ class _FailedError(Exception):
 class OnCall:
     """The cache. Only Trio's thread touches it."""
 
-    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        """`transport` in place of the network, for tests."""
+    def __init__(self, asked: Asked | None = None, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        """`asked` is told of each request; `transport` in place of the network, for tests."""
+        self._asked = asked
         self._transport = transport
+        self._since = 0.0
+        """When it began to be looked for what is looked for."""
         self._wanted: Wanted | None = None
         self._policies: Policies = {}
         self._roster: Roster = {}
@@ -92,6 +102,7 @@ class OnCall:
         if wanted == self._wanted:
             return
         self._wanted, self._policies, self._roster, self._read_at = wanted, {}, {}, None
+        self._since = trio.current_time()
         self._changed.set()
 
     # What is known -----------------------------------------------------------------------------------------------
@@ -120,6 +131,11 @@ class OnCall:
             for id_, duties in sorted(self._roster.items())
         )
         return OnCallNow(known=True, age_seconds=trio.current_time() - self._read_at, policies=policies)
+
+    def age(self) -> float:
+        """Of what is known, in seconds; before anything is, since when it is looked for; 0 where nothing is."""
+        since = self._since if self._read_at is None else self._read_at
+        return 0.0 if self._wanted is None else trio.current_time() - since
 
     def _is_fresh(self) -> bool:
         return self._read_at is not None and trio.current_time() - self._read_at <= STALE_SECONDS
@@ -152,7 +168,7 @@ class OnCall:
             wanted.base, wanted.key.reveal(), wanted.seconds, max_in_flight=1, transport=self._transport
         )
         try:
-            await _Refresh(caller, wanted, self._policies).run(self._take)
+            await _Refresh(caller, wanted, self._policies, self._asked).run(self._take)
         except _FailedError as failure:
             if not self._failing:
                 log.warning("not known who is on call", reason=str(failure))
@@ -172,10 +188,13 @@ class OnCall:
 class _Refresh:
     """One look, of CALLS requests at most; what is left is looked at the next time."""
 
-    def __init__(self, caller: Caller, wanted: Wanted, policies: Policies) -> None:
+    def __init__(
+        self, caller: Caller, wanted: Wanted, policies: Policies, asked: Asked | None = None
+    ) -> None:
         self._caller = caller
         self._wanted = wanted
         self._policies = dict(policies)
+        self._asked = asked
         self._left = CALLS
 
     async def run(self, take: Take) -> None:
@@ -259,9 +278,12 @@ class _Refresh:
             most_bytes=BODY_BYTES,
             body_seconds=self._wanted.seconds,
         )
+        sensible = isinstance(answer, Answer) and (answer.status // 100 == 2 or answer.status in also)
+        if self._asked is not None:
+            self._asked(answered=sensible)
         if isinstance(answer, Unavailable):
             raise _FailedError(answer.reason)
-        if answer.status // 100 != 2 and answer.status not in also:
+        if not sensible:
             raise _FailedError(f"{path.partition('/')[0].partition('?')[0]}: answered {answer.status}")
         return answer
 

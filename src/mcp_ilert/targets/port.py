@@ -1,5 +1,6 @@
 """A target as the dispatcher sees it: one place that operations are sent to, by one key."""
 
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -21,6 +22,11 @@ async def at_once() -> None:
     """Nobody keeps a pace."""
 
 
+def seal(key: str, salt: bytes) -> bytes:
+    """What tells a key from others: a keyed digest of 32 bytes."""
+    return hmac.digest(salt, key.encode("utf-8", "surrogatepass"), "sha256")
+
+
 class Target(Protocol):
     """Sends one operation at a time per lane; many lanes at once."""
 
@@ -31,6 +37,9 @@ class Target(Protocol):
     @property
     def credential(self) -> str:
         """Names the key by which it sends: targets that have it in common share its pace and its park."""
+
+    def sealed(self, salt: bytes) -> bytes:
+        """What tells its key from others without telling it (`seal`), whatever the target is called."""
 
     @property
     def requests(self) -> int:

@@ -6,13 +6,14 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from quart import Response
 from quart_trio import QuartTrio
 
-from mcp_ilert.events import Counts
 from mcp_ilert.intake import Intake
 from mcp_ilert.web.api import Api, add_api
 from mcp_ilert.web.auth import Guard
 from mcp_ilert.web.base import base_app
 from mcp_ilert.web.confirm import confirm
+from mcp_ilert.web.dashboard import add_dashboard
 from mcp_ilert.web.events import IngestMetrics, add_events
+from mcp_ilert.web.pages import refuse_foreign_pages
 from mcp_ilert.web.site import Readiness, add_health, add_site
 from mcp_ilert.web.webhooks import Webhooks, add_webhooks
 
@@ -23,7 +24,6 @@ def bridge_app(
     guard: Guard,
     metrics: IngestMetrics,
     readiness: Readiness,
-    counts: Callable[[], Counts],
     version: str,
     read_timeout_seconds: float = 10,
     api: Api | None = None,
@@ -34,8 +34,10 @@ def bridge_app(
     app = base_app(
         "mcp_ilert", max_body_bytes=limits.max_body_bytes, read_timeout_seconds=read_timeout_seconds
     )
+    refuse_foreign_pages(app, guard, metrics.in_events)
     add_health(app)
-    add_site(app, readiness, counts, guard, version)
+    add_site(app, readiness, version)
+    add_dashboard(app, readiness, version)
     add_events(app, intake, guard, metrics)
     if webhooks is not None:
         add_webhooks(app, intake, webhooks, metrics, confirm)

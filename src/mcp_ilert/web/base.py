@@ -1,8 +1,7 @@
 """A Quart app as all of ours are: our errors and no others, bounded bodies, connections that stay usable."""
 
-from typing import cast
+from typing import Any, cast
 
-import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from quart import Response, request
 from quart_trio import QuartTrio
@@ -20,6 +19,10 @@ class BridgeRequest(TrioRequest):
 
     body_class = BoundedBody  # type: ignore[assignment]  # in the place of Quart's, with what Quart calls of it
     body: BoundedBody  # type: ignore[assignment]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.body.seconds = self.body_timeout or 0.0
 
     @property
     def host(self) -> str:
@@ -41,6 +44,7 @@ def base_app(name: str, *, max_body_bytes: int, read_timeout_seconds: float) -> 
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     use_limits(app, max_body_bytes=max_body_bytes, read_timeout_seconds=read_timeout_seconds)
     app.register_error_handler(Exception, _failed)
+    app.before_request(_refuse_two_lengths)
     app.before_request(_refuse_strange_hosts)
     app.after_request(_read_to_the_end)
     return app
@@ -52,6 +56,16 @@ def _is_name(host: str) -> bool:
     except UnicodeError:
         return False
     return True
+
+
+async def _refuse_two_lengths() -> None:
+    """Who stands before us may have read the other one, and another request behind it (RFC 9112, 6.3)."""
+    if _has_two_lengths():
+        raise RequestError(400, "Content-Length, Transfer-Encoding: expected one of them")
+
+
+def _has_two_lengths() -> bool:
+    return "Content-Length" in request.headers and "Transfer-Encoding" in request.headers
 
 
 async def _refuse_strange_hosts() -> None:
@@ -78,9 +92,8 @@ async def _read_to_the_end(response: Response) -> Response:
     body = cast("BridgeRequest", request).body
     ended = body.ended
     if not ended and response.status_code != 408:
-        with trio.move_on_after(request.body_timeout or 0):
-            ended = await body.discard()
-    if request.http_version != "2" and (not ended or body.too_large):
+        ended = await body.discard()
+    if request.http_version != "2" and (not ended or body.too_large or _has_two_lengths()):
         response.headers["Connection"] = "close"
     return response
 

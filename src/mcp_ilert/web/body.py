@@ -1,10 +1,16 @@
-"""A request's body as it arrives: at most `limit` bytes are ever held; what comes beyond is counted and thrown away."""
+"""A request's body as it arrives: at most `limit` bytes are ever held; what comes beyond is counted and thrown away.
+
+It has `seconds` from its beginning, and less where it drips: the same bounds as a session's bodies have
+(`doors/connection.py`, `Deadlines`).
+"""
 
 from collections.abc import AsyncIterator
 
 import trio
 
 from mcp_ilert.errors import TooLargeError
+from mcp_ilert.problems import RequestError
+from mcp_ilert.wire import GRACE_SECONDS, LEAST_RATE
 
 DISCARD_FACTOR = 4
 """Of a body above its limit so many times the limit is read, so that the answer arrives."""
@@ -20,6 +26,8 @@ class BoundedBody:
         self._received = 0
         self._ended = False
         self._news = trio.Event()
+        self._since = trio.current_time()
+        self.seconds = GRACE_SECONDS
 
     @property
     def too_large(self) -> bool:
@@ -47,7 +55,7 @@ class BoundedBody:
         self._held.clear()
 
     async def parts(self) -> AsyncIterator[bytes]:
-        """The body, part by part. Raises TooLargeError once it is known to be above the limit."""
+        """The body, part by part. Raises TooLargeError once it is known to be above the limit, RequestError (408)."""
         while True:
             if self.too_large:
                 raise TooLargeError(f"the body is larger than {self._limit} bytes (listen.max_body_bytes)")
@@ -57,26 +65,29 @@ class BoundedBody:
                 yield part
             elif self._ended:
                 return
-            else:
-                await self._wait()
+            elif not await self._more():
+                raise RequestError(408, "the body did not arrive in time (listen.read_timeout_seconds)")
 
     async def read(self) -> bytes:
-        """The whole body. Raises TooLargeError once it is known to be above the limit."""
-        while not (self._ended or self.too_large):
-            await self._wait()
-        if self.too_large:
-            raise TooLargeError(f"the body is larger than {self._limit} bytes (listen.max_body_bytes)")
-        return bytes(self._held)
+        """The whole body. Raises as `parts` does."""
+        return b"".join([part async for part in self.parts()])
 
     async def discard(self) -> bool:
-        """Throw away what still comes, up to DISCARD_FACTOR times the limit; true once the end has come."""
+        """Throw away what still comes, up to DISCARD_FACTOR times the limit; true once the end has come, in time."""
         most = DISCARD_FACTOR * self._limit
         while not self._ended and max(self._received, self._expected) <= most:
             self._held.clear()
-            await self._wait()
+            if not await self._more():
+                break
         self._held.clear()
         return self._ended
 
-    async def _wait(self) -> None:
+    async def _more(self) -> bool:
+        """Wait for what comes next; false where its time is up."""
         self._news = trio.Event()
-        await self._news.wait()
+        with trio.CancelScope(deadline=self._until()) as waiting:
+            await self._news.wait()
+        return not waiting.cancelled_caught
+
+    def _until(self) -> float:
+        return self._since + min(self.seconds, GRACE_SECONDS + self._received / LEAST_RATE)

@@ -122,7 +122,7 @@ def _readyz() -> dict[str, Any]:
 def _status() -> dict[str, Any]:
     return {
         "tags": ["about"],
-        "summary": "A status page for people.",
+        "summary": "The dashboard: a page for people.",
         "responses": {
             "200": {"description": "HTML.", "content": {"text/html": {"schema": {"type": "string"}}}}
         },

@@ -2,16 +2,24 @@
 
 from typing import Any, Final
 
+from mcp_ilert.console.overview import Overview
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, ResumeTarget
-from mcp_ilert.console.shown import Audited, LanePage, Life, SpoolStats
+from mcp_ilert.console.shown import Audited, Deliveries, Digests, LanePage, Life, SpoolStats, WaitingPage
+from mcp_ilert.events import Severity
 from mcp_ilert.problems import CONTENT_TYPE
+from mcp_ilert.spool.urgency import CURSOR
 from mcp_ilert.spool.view import NEWEST
 from mcp_ilert.targets.on_call import OnCallNow
-from mcp_ilert.web.api import CHANGES, DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, ROOT
+from mcp_ilert.web.api import CHANGES, ROOT
+from mcp_ilert.web.asking import DEFAULT_LIMIT, MAX_KEY, MAX_LIMIT, MAX_TARGET
 
 API_TYPES: Final = [
+    Overview,
     SpoolStats,
     LanePage,
+    WaitingPage,
+    Digests,
+    Deliveries,
     Life,
     OnCallNow,
     Audited,
@@ -23,13 +31,21 @@ API_TYPES: Final = [
 ]
 SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {}]
 READS: Final[dict[str, tuple[str, type, tuple[str, ...]]]] = {
+    "overview": ("Is the bridge well, in a sentence, with its figures and targets", Overview, ()),
     "stats": ("What was accepted, and what became of it", SpoolStats, ()),
     "lanes": (
         "Lanes in which something waits, is in flight or is dead by an outage",
         LanePage,
         ("limit", "after"),
     ),
+    "waiting": (
+        "What waits alive, the most urgent first, without the events' texts",
+        WaitingPage,
+        ("severity", "target", "part", "limit", "cursor"),
+    ),
+    "digests": ("Digests that stand for alerts in a storm", Digests, ("limit",)),
     "dead": ("Lanes with dead letters", LanePage, ("limit", "after")),
+    "deliveries": ("The last attempts, newest first", Deliveries, ("limit", "before")),
     "why": ("One alert key's life in words, and how it stands now", Life, ("key", "limit", "before")),
     "on-call": ("Who is on call at iLert, where that is known", OnCallNow, ()),
     "audit": ("The conservation law, recounted from disk", Audited, ()),
@@ -53,6 +69,24 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
         "description": "What was earlier: `before` of the page before.",
         "schema": {"type": "integer", "minimum": 1, "maximum": NEWEST},
     },
+    "severity": {
+        "description": "Only lanes of this severity.",
+        "schema": {"type": "string", "enum": [severity.name.lower() for severity in Severity]},
+    },
+    "target": {
+        "description": "Only lanes of this target.",
+        "schema": {"type": "string", "maxLength": MAX_TARGET},
+    },
+    "part": {
+        "name": "key",
+        "description": "Only lanes whose alert key has this in it, whatever its case.",
+        "schema": {"type": "string", "maxLength": MAX_KEY},
+    },
+    "cursor": {
+        "name": "after",
+        "description": "The page behind this place: `after` of the page before.",
+        "schema": {"type": "string", "pattern": f"^{CURSOR.pattern}$"},
+    },
     "key": {
         "description": "The alert key, in any spelling.",
         "required": True,
@@ -62,7 +96,8 @@ PARAMETERS: Final[dict[str, dict[str, Any]]] = {
 PROBLEMS: Final[dict[int, str]] = {
     400: "A query parameter or the body's JSON is wrong.",
     401: "A bearer token is needed, or the one given is not known.",
-    403: "The token's role is not operator; or there are no tokens, and the change does not come from loopback.",
+    403: "The token's role is not operator; or there are no tokens, and the change does not come from loopback, or "
+    "the request was sent by somebody else's web page.",
     404: "There is no such key or target.",
     408: "The body did not arrive in time.",
     413: "The body is too large.",

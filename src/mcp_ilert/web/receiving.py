@@ -7,7 +7,6 @@ from typing import Final, cast
 import trio
 from quart import request
 
-from mcp_ilert.problems import RequestError
 from mcp_ilert.web.base import BridgeRequest
 from mcp_ilert.web.encodings import inflated
 
@@ -21,14 +20,9 @@ class Receiver:
     def __init__(self) -> None:
         self.inflating = trio.CapacityLimiter(INFLATING)
 
-    async def whole(self) -> bytes:
-        """The body as it was sent. Raises RequestError (408), TooLargeError."""
-        return b"".join([part async for part in self.parts()])
-
     def parts(self) -> AsyncIterator[bytes]:
-        """The same as it comes."""
-        deadline = trio.current_time() + (request.body_timeout or 0)
-        return _within(cast("BridgeRequest", request).body.parts(), deadline)
+        """The body as it was sent, as it comes. Raises RequestError (408), TooLargeError."""
+        return cast("BridgeRequest", request).body.parts()
 
     async def decoded(self, body: bytes, encoding: str, limit: int) -> AsyncGenerator[bytes, None]:
         """What the body says, in pieces; others run between them. Raises MalformedError, TooLargeError.
@@ -62,16 +56,3 @@ class Clock:
 
     def elapsed(self) -> float:
         return trio.current_time() - self._since
-
-
-async def _within(parts: AsyncIterator[bytes], deadline: float) -> AsyncIterator[bytes]:
-    """The same parts, as long as they come before the deadline (Trio's clock)."""
-    while True:
-        with trio.CancelScope(deadline=deadline) as scope:
-            try:
-                part = await anext(parts)
-            except StopAsyncIteration:
-                return
-        if scope.cancelled_caught:
-            raise RequestError(408, "the body did not arrive in time (listen.read_timeout_seconds)")
-        yield part

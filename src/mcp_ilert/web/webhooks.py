@@ -17,11 +17,10 @@ from mcp_ilert.decode.sns import confirmation
 from mcp_ilert.intake import Intake, Receipt
 from mcp_ilert.intake.values import NOTHING
 from mcp_ilert.problems import RequestError
-from mcp_ilert.web.auth import Guard
+from mcp_ilert.web.auth import Guard, Principal
 from mcp_ilert.web.encodings import encoding_of
 from mcp_ilert.web.events import IngestMetrics, accepted
 from mcp_ilert.web.receiving import Clock, Receiver
-from mcp_ilert.web.replays import Replays
 from mcp_ilert.web.webhook_auth import Admission, Gate
 
 log = structlog.get_logger()
@@ -37,7 +36,6 @@ class Webhooks:
 
     def __init__(self, guard: Guard, settings: Settings) -> None:
         self.gate = Gate(guard, settings)
-        self.replays = Replays()
         self._spoken: Mapping[str, Spoken] = {}
         self._confirmed: frozenset[str] = frozenset()
         self.use(settings)
@@ -82,21 +80,24 @@ def add_webhooks(
             with _counted(metrics):
                 admission = webhooks.gate.verify(headers, sent, time.time(), name=name, preset=spoken.preset)
         body = await receiver.plain(sent, encoding, intake.limits.max_body_bytes)
-        take = partial(_take, intake, spoken, body, admission)
+        message = None if admission.message is None else f"{name}\0{admission.message}"
+        take = partial(_take, intake, spoken, body, admission.principal, message)
         if spoken.preset.sns:
             take = partial(_take_sns, take, webhooks.confirms(name), name, body, confirm)
-        if admission.message is None:
-            receipt = await take()
-        else:
-            receipt = await webhooks.replays.once((name, admission.message), take)
+        receipt = await take()
         metrics.ingest_latency.observe(clock.elapsed())
         return accepted(receipt)
 
 
-async def _take(intake: Intake, spoken: Spoken, body: bytes, admission: Admission) -> Receipt:
-    dialect, who = spoken.dialect, admission.principal
+async def _take(intake: Intake, spoken: Spoken, body: bytes, who: Principal, message: str | None) -> Receipt:
+    dialect = spoken.dialect
     return await intake.accept_converted(
-        dialect.convert(body), many=dialect.many, door=DOOR, allows=who.allows, quota=who.quota
+        dialect.convert(body),
+        many=dialect.many,
+        door=DOOR,
+        allows=who.allows,
+        quota=who.quota,
+        name=message,
     )
 
 
