@@ -17,8 +17,10 @@ from quart_trio import QuartTrio
 from wsproto.connection import Connection, ConnectionType
 
 from http2_client import Client
+from mcp_ilert.doors import foreign
 from mcp_ilert.doors.foreign import ForeignStreams, Peers, Stage
 from mcp_ilert.doors.hyper import hypercorn_config
+from mcp_ilert.doors.places import Bounds
 
 BOUND = 100_000
 
@@ -308,3 +310,22 @@ async def test_what_is_under_way_is_answered_after_going_away(autojump_clock):
         await world.settle()
         assert client.answers[stream].body == b"last"
         assert client.session.closing
+
+
+async def test_so_many_are_worked_on_at_once_and_the_next_is_told_to_come_again(monkeypatch):
+    monkeypatch.setattr(foreign, "STREAMS", Bounds(connections=9, per_address=2))
+    async with serving(quart_app()) as world:
+        client = world.client
+        waiting = [client.open(get("/echo", "POST"), end=False) for _ in range(2)]
+        await world.settle()
+        refused = await world.fetch("/echo", "POST", b"a")
+        assert (refused.status, refused.headers[b"retry-after"]) == (503, b"1")
+        assert b"being worked on" in refused.body
+        client.h2.send_data(waiting[0], b"b", end_stream=True)
+        await world.settle()
+        assert (await world.fetch("/echo", "POST", b"c")).body == b"c"
+        client.h2.reset_stream(waiting[1])
+        await world.settle()
+        also = [client.open(get("/echo", "POST"), end=False) for _ in range(2)]
+        await world.settle()
+        assert [client.answers[stream].status for stream in also] == [None, None]

@@ -30,8 +30,6 @@ CHANGELOG = """# Changelog
 
 - Another.
 """
-AWAITED = {"executables", "debs", "wheels-test"}
-"""Goals of the release that are being made."""
 WORKFLOWS = sorted((ROOT / ".github").rglob("*.yml"))
 
 
@@ -109,10 +107,10 @@ def test_the_workflows_ask_for_goals_that_there_are() -> None:
         for job in YAML(typ="safe", pure=True).load(path.read_text())["jobs"].values():
             asked += job.get("strategy", {}).get("matrix", {}).get("goal", [])
             for line in "\n".join(step.get("run", "") for step in job["steps"]).splitlines():
-                asked += re.findall(r"\bmake (.*)", line)
+                asked += re.findall(r"(?:^|&& )make (.*)", line)
     words = {word for line in asked for word in re.sub(r'-C \w+|\S+="[^"]*"|\S+=\S+', "", line).split()}
     assert {"lint", "test", "wheels", "soak", "chart-test"} <= words
-    assert words - {"$" + "{{", "matrix.goal", "}}", ".venv/.built.stamp"} <= goals | AWAITED
+    assert words - {"$" + "{{", "matrix.goal", "}}", ".venv/.built.stamp"} <= goals
 
 
 def test_the_bill_of_materials_names_the_libnghttp2_that_the_wheels_hold() -> None:

@@ -11,6 +11,9 @@ mmdebstrap --quiet --mode=root --variant=extract --architectures="$architecture"
 # What the packages would have done themselves, had they been configured.
 [ ! -d "$root/etc/ssl/certs" ] || cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
 echo 'root:x:0:0::/root:/bin/sh' >"$root/etc/passwd"
+for folder in bin sbin lib lib64; do   # which trixie has from a package that need not be there
+  [ -e "$root/$folder" ] || [ ! -d "$root/usr/$folder" ] || ln -s "usr/$folder" "$root/$folder"
+done
 mkdir -p "$root/proc" "$root/dev" "$root/tmp" "$root/mnt"
 rm -f "$root/etc/resolv.conf" "$root/etc/hostname"
 echo '127.0.0.1 localhost' >"$root/etc/hosts"

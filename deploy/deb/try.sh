@@ -1,6 +1,6 @@
 #!/bin/sh
 # deploy/deb/try.sh DEB [SUITE]: installs, runs, upgrades, removes and purges the package in a root of its own, with a network of
-# its own. Needs root, mmdebstrap and iproute2; for arm64 qemu-user-static, too. The empty roots are kept in build/roots.
+# its own. Needs root and mmdebstrap; for arm64 qemu-user-static, too. The empty roots are kept in build/roots.
 set -eu
 cd "$(dirname "$0")/../.."
 deb=$1 suite=${2:-bookworm}
@@ -26,7 +26,7 @@ end() {
   rm -rf --one-file-system "$root"
 }
 trap end EXIT
-ip link set lo up
+python3 deploy/loopback.py
 tar -C "$root" -xf "$empty" --exclude='./dev/*'
 for m in proc dev; do mount --rbind /$m "$root/$m"; done
 

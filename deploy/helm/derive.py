@@ -97,7 +97,8 @@ def digest(files: Iterable[Path]) -> str:
 
 def sources() -> list[Path]:
     """Files of the chart that decide what is rendered; links count as what they point at."""
-    return [path for path in CHART.rglob("*") if path.is_file() and path.name != "README.md"]
+    judges = {"README.md", "values.schema.json", ".helmignore"}
+    return [path for path in CHART.rglob("*") if path.is_file() and path.name not in judges]
 
 
 def manifests(rendered: Mapping[str, str], made_from: str) -> dict[str, str]:

@@ -1,6 +1,6 @@
 #!/bin/sh
 # deploy/image/try.sh ARCH: starts the image under its restrictions by runc, in a network of its own: posts an event, which the
-# sandbox iLert beside it must get, and ends it by SIGTERM. Needs root, skopeo, umoci, runc, iproute2; for arm64 qemu-user-static,
+# sandbox iLert beside it must get, and ends it by SIGTERM. Needs root, skopeo, umoci, runc; for arm64 qemu-user-static,
 # too, and then all figures are those of an emulator.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -9,7 +9,7 @@ foreign=
 [ "$arch" = "$(dpkg --print-architecture)" ] || foreign=deploy/foreign.sh
 [ -n "${INSIDE:-}" ] || exec $foreign unshare --mount --net --propagation private env INSIDE=1 sh "$0" "$@"
 
-ip link set lo up
+python3 deploy/loopback.py
 tmp=$(mktemp -d)
 id=mcp-ilert-try-$$
 runc() { command runc --root "$tmp/runc" "$@"; }

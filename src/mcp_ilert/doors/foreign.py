@@ -36,9 +36,14 @@ from hypercorn.typing import (
 )
 from hypercorn.utils import filter_pseudo_headers
 
+from mcp_ilert.doors.places import Bounds, Places
+from mcp_ilert.problems import CONTENT_TYPE, refusal
+
 log = structlog.get_logger()
 
 HELD_BYTES: Final = 65_536
+STREAMS: Final = Bounds(connections=4_096, per_address=512)
+"""Of all connections, so many are worked on at once; each has a task and an app's request, some 30 KiB."""
 Address = tuple[str, int]
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -68,6 +73,7 @@ class Stage(msgspec.Struct, frozen=True):
     context: WorkerContext
     nursery: trio.Nursery
     """Where their tasks live."""
+    places: Places = msgspec.field(default_factory=lambda: Places(STREAMS))
 
 
 class ForeignStreams:
@@ -77,9 +83,21 @@ class ForeignStreams:
         self._stage = stage
         self._peers = peers
         self._flush = flush
+        self._address = peers.client[0] if peers.client is not None else ""
         self._streams: dict[int, _Stream] = {}
 
     def begin(self, session: Carrier, stream: int, headers: RawHeaders) -> None:
+        if not self._stage.places.enter(self._address):
+            refused = refusal(503, "too many requests of HTTP/2 are being worked on")
+            size = b"%d" % len(refused.body)
+            head = [
+                (b"content-type", CONTENT_TYPE.encode()),
+                (b"content-length", size),
+                (b"retry-after", b"1"),
+            ]
+            session.respond(stream, refused.status, head)
+            session.send(stream, refused.body, end=True)
+            return
         task = _Stream(self._stage, self._peers, session, stream, lambda: self._flush(session))
         self._streams[stream] = task
         self._stage.nursery.start_soon(self._serve, task, headers)
@@ -107,6 +125,7 @@ class ForeignStreams:
         except Exception as error:  # noqa: BLE001 - a stream's fault is its own
             log.warning("a stream failed", error=f"{type(error).__name__}: {error}"[:300])
         finally:
+            self._stage.places.leave(self._address)
             del self._streams[task.number]
             task.give_up()
 
