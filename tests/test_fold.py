@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from fast import load_fast
 from mcp_ilert.events import DROP, Again, Decision, Done, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import folder, sqlite, tail
-from mcp_ilert.spool.lane import Lane, Op, arrive, arrive_run
+from mcp_ilert.spool.lane import Folded, Lane, Op, Remote, arrive, arrive_run
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.tail import Batch
@@ -98,6 +99,39 @@ def test_an_ordinary_run_is_folded_in_one_step(folding):
     op = Op(Kind.ALERT, run[1], run[2], run[3], run[4], 2, run[5])
     assert arrive_run(Lane("evt-1"), op, 60_000) is not None
     assert arrive_run(Lane("evt-1", waiting=(op,), seq=2), op, 60_000) is not None
+
+
+def test_a_run_is_folded_in_one_step_behind_a_request_in_flight_however_lately_the_last_one_was_delivered(
+    folding,
+):
+    run = folding.run_of([entry(at=T0), entry(at=T0 + 1)])
+    op = Op(Kind.ALERT, run[1], run[2], run[3], run[4], 2, run[5])
+    idle = Lane("evt-1", remote=Remote.OPEN, digest=b"d", delivered_ms=T0 - 5)
+    assert arrive_run(idle, op, 60_000) is None  # it may repeat what was delivered
+    flying = msgspec.structs.replace(idle, flying=op)
+    assert arrive_run(flying, op, 60_000) is not None
+
+
+def test_of_a_run_only_what_repeats_the_last_delivery_is_folded_by_itself(tmp_path, monkeypatch):
+    """A slice that holds nothing but a key's flood is one transaction, for which leases wait."""
+    singly: list[Entry] = []
+
+    def counted(lane: Lane, one: Entry, **rules: Any) -> Folded:
+        singly.append(one)
+        return arrive(lane, one, **rules)
+
+    monkeypatch.setattr(folder, "arrive", counted)
+    store = begun(tmp_path / "s.db")
+    try:
+        again = [entry("A", "b", at=T0 + i, text="x") for i in range(3)]
+        flood = [entry("A", "b", at=T0 + i, text=f"{i}") for i in range(3, 1000)]
+        accept(store, [*again, *flood], fold=True)
+        counts = store.engine.counts()
+    finally:
+        store.close()
+    assert len(singly) <= len(again) + 1
+    assert counts.error() == 0
+    assert counts.coalesced == len(again) + len(flood) - 1
 
 
 def test_what_is_not_all_alerts_for_one_target_is_no_run(folding):

@@ -1,6 +1,8 @@
 """What a simulation says of traffic: who is paged, when, and what becomes of the rest."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from mcp_ilert.config import (
     SpoolSettings,
     Storm,
 )
+from mcp_ilert.dispatch.track import Track
 from mcp_ilert.errors import ConfigError
 from mcp_ilert.simulation import (
     Outage,
@@ -219,6 +222,36 @@ def test_the_same_input_gives_the_same_output(tmp_path):
     assert run(tmp_path, arrivals, scenario=scenario) == run(tmp_path, arrivals, scenario=scenario)
 
 
+LITTERED = """
+import random, sys
+from pathlib import Path
+
+import msgspec
+
+from mcp_ilert.config import Ilert, RateLimit, Secret, Settings
+from mcp_ilert.simulation import Outage, Scenario, Setup, simulate
+
+settings = Settings(ilert=Ilert(webhook_key=Secret("k")), rate_limit=RateLimit(per_minute=300))
+scenario = Scenario(per_minute=None, latency_seconds=0.5, outages=(Outage(kind="brown-out", begin=5),))
+litter = []
+for _ in range(4):
+    litter += [bytearray(random.randrange(1, 600)) for _ in range(20_000)]
+    random.shuffle(litter)
+    del litter[: len(litter) // 2]
+    print(hash(msgspec.json.encode(simulate(Setup(settings, scenario, patience_seconds=600), Path(sys.argv[1])))))
+"""
+
+
+def test_the_same_input_gives_the_same_output_wherever_things_are_in_memory(tmp_path):
+    """In a process of its own: Hypothesis, once imported, has Trio repeat itself, but for deadlines."""
+    arrivals = [(i // 8 / 2, event(f"k{i % 40}", 1 + i % 4, n=i)) for i in range(400)]
+    path = tmp_path / "traffic.ndjson"
+    path.write_text("".join(json.dumps({"at": at, "event": e}) + "\n" for at, e in arrivals))
+    said = subprocess.run([sys.executable, "-c", LITTERED, path], check=True, capture_output=True, text=True)
+    assert len(said.stdout.split()) == 4
+    assert len({*said.stdout.split()}) == 1
+
+
 def test_a_word_of_severity_counts_only_in_what_a_webhook_became(tmp_path):
     path = tmp_path / "traffic.ndjson"
     lines = [
@@ -397,3 +430,40 @@ def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task
     with monkeypatch.context() as patch:
         patch.setattr(simulation, "feed", put_by_a_task)
         assert run(tmp_path, arrivals, settings, scenario) == by_the_clock
+
+
+@tuned(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    ARRIVALS,
+    st.integers(1, 60),
+    st.sampled_from([0.0, 0.2 + 1 / 7000, 4 + 1 / 7000]),
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([1.0, 20.0, 300.0]),
+    OUTAGES,
+    st.sampled_from([None, 20]),
+)
+@example(ONE_IS_DIGESTED, 1, 0.2, None, 300.0, [], None)
+def test_a_scheduler_that_sleeps_through_what_it_need_not_know_makes_the_same_report_as_one_that_is_always_woken(
+    tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after, outages, most
+):
+    arrivals = [
+        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
+        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
+    ]
+    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
+    settings = conf(
+        per_minute,
+        routes=() if places else (db,),
+        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
+    )
+    scenario = Scenario(per_minute=most, latency_seconds=latency, outages=tuple(outages))
+    asleep = run(tmp_path, arrivals, settings, scenario)
+
+    def always(track: Track) -> bool:
+        track.fresh = track.unsorted = True
+        return True
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Track, "woken", always)
+        patch.setattr(Track, "looked", lambda *_args, **_named: None)
+        assert run(tmp_path, arrivals, settings, scenario) == asleep

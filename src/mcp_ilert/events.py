@@ -13,6 +13,10 @@ import msgspec
 class Kind(IntEnum):
     """What an operation does to the alert of its key."""
 
+    __hash__ = (
+        int.__hash__
+    )  # Enum's own hashes the name, in Python, and these are in keys that folding looks up
+
     ALERT = 0
     ACCEPT = 1
     RESOLVE = 2
@@ -20,6 +24,8 @@ class Kind(IntEnum):
 
 class Severity(IntEnum):
     """Our four classes, worst first; the order is the rank."""
+
+    __hash__ = int.__hash__  # as above
 
     CRITICAL = 1
     HIGH = 2

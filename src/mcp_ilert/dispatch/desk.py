@@ -41,6 +41,10 @@ class Desk:
         self.places = Places(rules.max_in_flight)
         self.bell = Bell()
         """Wakes the scheduler."""
+        self.last = False
+        """There is no next life: what is kept for it is not made."""
+        self.crowded = True
+        """When it looked last, more might have gone than there were places for."""
         self.idle = Bell()
         """Wakes who waits for the last attempt to end."""
         self._address: Pace | None = None
@@ -57,6 +61,11 @@ class Desk:
         """Go on with what was left of the shared tokens."""
         now = trio.current_time()
         self._address = Pace(*limits(rate(ADDRESS_PER_MINUTE), Learnt(), now), tokens, now)
+
+    @property
+    def unsteady(self) -> bool:
+        """Whether time changes more at some target than its tokens, so that each look brings it up to date."""
+        return not all(track.steady for track in self.tracks.values())
 
     def share(self) -> float:
         """What part of its pace each key with a backlog can have, where all of them send by one address."""
@@ -87,7 +96,9 @@ class Desk:
                 each.show(self.metrics)
 
     def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
-        """The states to be committed together with a lease or a settlement."""
+        """The states to be committed together with a lease or a settlement, for the next life."""
+        if self.last:
+            return {}
         now, wall_ms = trio.current_time(), self.now_ms()
         made = {track.name: track.blob(self.address, now, wall_ms, self.salt) for track in tracks}
         for track in tracks:  # with its own record, so that its key is never known twice, nor not at all

@@ -54,8 +54,12 @@ class Dispatcher:
         metrics: Metrics,
         now_ms: NowMs = wall_ms,
         random: Chance = chance.random,
+        *,
+        last: bool = False,
     ) -> None:
+        """`last`: the spool has no other dispatcher after this one."""
         self._desk = Desk(spool, rules(settings), metrics, now_ms, random)
+        self._desk.last = last
         self._desk.tracks = {name: Track(name, target) for name, target in targets.items()}
         self._retired: list[Post] = []
         self._life: _Life | None = None
@@ -73,12 +77,14 @@ class Dispatcher:
             with trio.move_on_after(_FLUSH_SECONDS, shield=True):
                 await self._close()
 
-    def wake(self, targets: frozenset[str]) -> None:
-        """Something became ready at these targets. Call it in Trio's thread."""
+    def wake(self, targets: frozenset[str]) -> bool:
+        """Something became ready at these targets; whether that is a reason to look. Call it in Trio's thread."""
+        woke = self._desk.unsteady
         for name in targets & self._desk.tracks.keys():
-            self._desk.tracks[name].fresh = True
-            self._desk.tracks[name].unsorted = True
-        self._desk.bell.ring()
+            woke |= self._desk.tracks[name].woken()
+        if woke:
+            self._desk.bell.ring()
+        return woke
 
     async def drain(self, seconds: float) -> None:
         """Lease nothing more, let the attempts in flight end for so long, write down what is known, and end `run`."""

@@ -53,5 +53,6 @@ class Gatherer:
         track.gathering = False
         if lanes:
             track.fresh = True
-            desk.bell.ring()
+            if not track.paced or track.unsorted or desk.unsteady:
+                desk.bell.ring()
             log.info("storm: alerts put into digests", target=track.name, alerts=lanes)

@@ -8,6 +8,7 @@ tell how long it was.
 """
 
 import math
+from bisect import bisect_right
 
 import msgspec
 
@@ -51,8 +52,8 @@ class Learnt(msgspec.Struct, frozen=True):
 
 def answered(learnt: Learnt, now: float) -> Learnt:
     """A request of the key was answered 2xx."""
-    recent = tuple(at for at in learnt.successes if at > now - WINDOW_SECONDS)[-_SUCCESSES_KEPT:]
-    return msgspec.structs.replace(learnt, successes=(*recent, now))
+    recent = bisect_right(learnt.successes, now - WINDOW_SECONDS)  # they are in the order of time
+    return msgspec.structs.replace(learnt, successes=(*learnt.successes[recent:][-_SUCCESSES_KEPT:], now))
 
 
 def throttled(

@@ -50,6 +50,8 @@ class Sleep(msgspec.Struct, frozen=True):
     until: float = math.inf
     why: Stop | None = None
     """What the target's lanes wait for, where it is neither work nor the pace."""
+    paced: bool = False
+    """There may be work, and the pace is in its way: whatever comes, nothing goes before then."""
 
 
 def plan(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
@@ -64,7 +66,8 @@ def plan(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
         _send(view, rules, now, wall_ms) if policy.may_send(view.state) else _probe(view, rules, now, wall_ms)
     )
     if isinstance(step, Go) and view.tokens < 1:
-        return Sleep(now + view.token_wait)
+        # Endless where what is planned and has not left holds all that the bucket can: its end is news then.
+        return Sleep(now + view.token_wait, paced=view.token_wait < math.inf)
     return step
 
 

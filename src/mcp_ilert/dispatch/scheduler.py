@@ -126,14 +126,17 @@ class Scheduler:
                 case Go() as go:
                     if not go.probe:
                         track.stop(None, wall_ms)
+                    track.looked(now, paced=False)
                     ready.append((track, go, 1 if go.probe else view.tokens))
-                case Sleep(until=at, why=why):
+                case Sleep(until=at, why=why, paced=paced):
                     track.stop(why, wall_ms)
+                    track.looked(now, paced=paced)
                     until = min(until, at)
         most = max((track.cost for track, _, _ in ready), default=1)
+        desk.crowded = bool(ready)
         if ready and desk.address.available(now) < most:
             return [], min(until, now + desk.address.wait(now, most))
-        return self._share(ready, now), until
+        return self._share(ready, now) if ready else [], until
 
     def _share(self, ready: list[tuple[Track, Go, int]], now: float) -> list[Ask]:
         """Deal the free places out one by one, who asked longest ago first; the kept one to what may be critical.

@@ -82,7 +82,8 @@ class Settler:
                 self.return_refused(each)
         if any(item.track.name not in desk.tracks for item in batch):
             self._nursery.start_soon(self._move)
-        desk.bell.ring()
+        if desk.crowded or desk.unsteady or any(not _leaves_all(item) for item in batch):
+            desk.bell.ring()
         desk.idle.ring()
 
     def _count(self, item: Item) -> None:
@@ -125,3 +126,8 @@ class Settler:
         desk.bell.ring()
         if changed.events:
             log.info("dead letters of a refused key returned", target=track.name, events=changed.events)
+
+
+def _leaves_all(item: Item) -> bool:
+    """Whether nothing but a place is there that was not: the target waits for tokens, and none was given back."""
+    return item.track.paced and item.track.cost == 1 and isinstance(item.decision, Done)

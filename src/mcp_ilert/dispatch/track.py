@@ -75,6 +75,10 @@ class Track:
         """Tokens that an attempt is planned with."""
         self.asked_at = 0.0
         self.quiet_until = 0.0
+        self.paced = False
+        """Until the scheduler looks again of itself, nothing may go here, whatever comes."""
+        self.steady = False
+        """Time brings nothing but tokens: nothing learnt of the key is unlearnt, no rejected digest forgotten."""
         self.stopped: Stopped | None = None
         """When nothing but probes went here last."""
         self._stops = False
@@ -116,6 +120,17 @@ class Track:
         shared = park.shared(self.state.park, before.park, after.park)
         self.fresh |= shared.parked is not self.state.park.parked
         self.state = msgspec.structs.replace(self.state, learnt=after.learnt, park=shared)
+
+    def woken(self) -> bool:
+        """Something may have become ready; whether that lets the scheduler do anything sooner."""
+        news = not (self.fresh or self.paced) or (self.state.storm.on and not self.unsorted)
+        self.fresh = self.unsorted = True
+        return news
+
+    def looked(self, now: float, *, paced: bool) -> None:
+        """The scheduler has looked; `paced`: nothing goes for want of tokens, so that nothing but time helps."""
+        self.steady = self.state.learnt.budget is None and self.state.storm.suspended_until <= now
+        self.paced = paced and self.steady
 
     def view(self, rules: Rules, now: float) -> View:
         """What planning needs to know; also brings the bucket up to date with the learnt budget."""

@@ -107,6 +107,11 @@ class Script:
     def clear(self) -> None:
         self._armed.clear()
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is set."""
+        return not self._armed
+
     def faults(self, now: float) -> tuple[Fault, ...]:
         """What is set and not over."""
         return tuple(armed.fault for armed in self._left(now))

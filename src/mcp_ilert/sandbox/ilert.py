@@ -101,12 +101,19 @@ class SandboxIlert:
         """Answer one request."""
         self.advance(now)
         self._number += 1
+        if not self.requests.maxlen and self.on_event is None and self.script.empty:
+            at_once = self._handle(request, now)
+            self._statuses[at_once.status] += 1
+            return self._late(at_once)
         facts, seen = self._look(request)
         fault = self.script.of_request(facts, now)
         applied = self._handle(request, now) if fault is None or is_applied(fault) else None
         answer = applied if fault is None else spoil(fault, applied)
         assert answer is not None  # noqa: S101 - without a fault it was handled
         self._record(request, answer, fault, seen, now=now, applied=applied is not None)
+        return self._late(answer)
+
+    def _late(self, answer: Answer) -> Answer:
         waited = answer.hang_seconds + self.options.latency_seconds
         return msgspec.structs.replace(answer, hang_seconds=waited)
 
@@ -260,7 +267,8 @@ class SandboxIlert:
         number = sequence if isinstance(sequence, int) and not isinstance(sequence, bool) else None
         self._accepted += 1
         folded = None if event.key is None else event.key.lower()
-        self.tallies.note(source.id, folded, event, number)
+        if self.options.keep_keys:
+            self.tallies.note(source.id, folded, event, number)
         self._due.append(_Due(now + self.options.apply_seconds, self._number, source, event))
         self.advance(now)
 

@@ -24,6 +24,7 @@ Grouping = Literal[
     "ONE_ALERT_GROUPED_PER_WINDOW",
 ]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Amount = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 
 
@@ -81,7 +82,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """REST calls are answered 402 with this code."""
     sequence_field: str = "sequence"
     """The number in customDetails by which order within a key is judged."""
-    keep_requests: Positive = 10_000
+    keep_requests: Amount = 10_000
+    """0: none is looked at more closely than its answer needs."""
     keep_log: Positive = 10_000
     keep_alerts: Positive = 100_000
-    keep_keys: Positive = 100_000
+    keep_keys: Amount = 100_000
+    """0: nothing is tallied."""

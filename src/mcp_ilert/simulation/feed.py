@@ -1,32 +1,43 @@
 """Traffic reaches the spool: every event by itself and at its very time, as in the bridge."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import trio
 
 from mcp_ilert.errors import McpIlertError
 from mcp_ilert.events import Entry
 from mcp_ilert.simulation.clock import JumpClock
-from mcp_ilert.spool.port import Spool, Wake
+
+
+class Woken(Protocol):
+    """What the spool wakes."""
+
+    def wake(self, targets: frozenset[str]) -> bool: ...
+
+
+class Taking(Protocol):
+    """A spool that takes an event without waiting: why it does not keep it, if so."""
+
+    def take(self, entry: Entry) -> McpIlertError | None: ...
 
 
 class Alarm:
-    """Hands the spool's wake-ups on, and knows that there was one."""
+    """Hands the spool's wake-ups to the dispatcher, which is made after the spool, and knows whether one was heeded."""
 
-    def __init__(self, wake: Wake) -> None:
+    def __init__(self) -> None:
         self.rang = False
-        self._wake = wake
+        self.dispatcher: Woken | None = None
 
     def __call__(self, targets: frozenset[str]) -> None:
-        self.rang = True
-        self._wake(targets)
+        if self.dispatcher is not None:
+            self.rang |= self.dispatcher.wake(targets)
 
 
 class Feed:
-    """The clock's arrivals: puts each entry into a spool in memory, which does so without waiting."""
+    """The clock's arrivals: gives each entry to a spool in memory, at its time."""
 
-    def __init__(self, entries: Iterator[Entry], spool: Spool, alarm: Alarm, start_ms: int) -> None:
+    def __init__(self, entries: Iterator[Entry], spool: Taking, alarm: Alarm, start_ms: int) -> None:
         self.unavailable = 0
         """Events that the spool did not take."""
         self.over = trio.Event()
@@ -34,33 +45,29 @@ class Feed:
         self._spool = spool
         self._alarm = alarm
         self._start_ms = start_ms
+        self._next: Entry | None = None
         self._ahead()
 
-    def _ahead(self) -> None:
+    def _ahead(self) -> bool:
+        """Have the next one ready; whether it was the last before it, which somebody waits for."""
         self._next = next(self._entries, None)
         if self._next is None:
             self.over.set()
+        return self._next is None
 
-    def next_at(self) -> float:
-        return math.inf if self._next is None else (self._next.accepted_ms - self._start_ms) / 1000
-
-    def let_in(self) -> bool:
-        entry = self._next
-        if entry is None:
-            raise AssertionError("nothing arrives any more")
-        self._alarm.rang = False
-        self._put(entry)
-        self._ahead()
-        return self._alarm.rang or self._next is None
-
-    def _put(self, entry: Entry) -> None:
-        self._spool.offer(((entry,),), self._count)
-
-    def _count(self, answers: Sequence[McpIlertError | None]) -> None:
-        self.unavailable += len(answers) - answers.count(None)
+    def let_in(self, until: float, show: Callable[[float], None]) -> bool:
+        """Up to the first that wakes the dispatcher; what it would not look at, it need not be woken for."""
+        take, alarm, start_ms = self._spool.take, self._alarm, self._start_ms
+        alarm.rang = False
+        while (entry := self._next) is not None and (at := (entry.accepted_ms - start_ms) / 1000) <= until:
+            show(at)
+            self.unavailable += take(entry) is not None
+            if self._ahead() or alarm.rang:
+                return True
+        return False
 
 
-async def feed(entries: Iterator[Entry], spool: Spool, alarm: Alarm, clock: JumpClock, start_ms: int) -> int:
+async def feed(entries: Iterator[Entry], spool: Taking, alarm: Alarm, clock: JumpClock, start_ms: int) -> int:
     """Let everything arrive in its time; returns how many events the spool did not take."""
     arrivals = Feed(entries, spool, alarm, start_ms)
     clock.arrivals = arrivals

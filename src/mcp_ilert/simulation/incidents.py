@@ -1,6 +1,6 @@
 """Incidents in a simulation: the bridge's own adapter, whose connections end in the sandbox's core."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import httpx
 import trio
@@ -34,13 +34,14 @@ def directory_of(settings: Configured) -> Directory:
 
 
 class ModelIncidents(Around):
-    """A target of incidents whose iLert is a model; `now` gives seconds since 1970."""
+    """A target of incidents whose iLert is a model; `now` gives seconds since 1970, `sleep` waits for so many."""
 
     def __init__(
         self,
         name: str,
         core: SandboxIlert,
         now: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
         timeout_seconds: float,
         services: Sequence[Service],
         interpret: Interpret,
@@ -54,7 +55,7 @@ class ModelIncidents(Around):
             interpret,
             services,
             now_ms=lambda: round(now() * 1000),
-            transport=_Core(core, now),
+            transport=_Core(core, now, sleep),
         )
         super().__init__(incidents)
         self._interpret = interpret
@@ -75,9 +76,12 @@ class ModelIncidents(Around):
 class _Core(httpx.AsyncBaseTransport):
     """Where the network would be."""
 
-    def __init__(self, core: SandboxIlert, now: Callable[[], float]) -> None:
+    def __init__(
+        self, core: SandboxIlert, now: Callable[[], float], sleep: Callable[[float], Awaitable[None]]
+    ) -> None:
         self._core = core
         self._now = now
+        self._sleep = sleep
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self._core.script.connecting(self._now()) is not None:
@@ -88,9 +92,9 @@ class _Core(httpx.AsyncBaseTransport):
         path = request.url.raw_path.decode()
         wire = Request(method=request.method, target=path, headers=headers, body=request.content)
         answer = self._core.handle(wire, self._now())
-        await trio.sleep(answer.hang_seconds)
+        await self._sleep(answer.hang_seconds)
         if answer.reset:
             raise httpx.ReadError("")
         if answer.drip_seconds:
-            await trio.sleep(min(answer.drip_seconds, BODY_SECONDS))
+            await self._sleep(min(answer.drip_seconds, BODY_SECONDS))
         return httpx.Response(answer.status, headers=list(answer.headers), content=answer.body)

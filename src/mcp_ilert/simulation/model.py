@@ -3,7 +3,7 @@
 What is sent is the true request, and what comes back is judged by the true table of answers.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import httpx
 import trio
@@ -23,13 +23,14 @@ Interpret = Callable[[Delivery], tuple[Event, RouteFacts]]
 
 
 class ModelTarget:
-    """A target whose iLert is a model; `now` gives seconds since 1970."""
+    """A target whose iLert is a model; `now` gives seconds since 1970, `sleep` waits for so many."""
 
     def __init__(
         self,
         name: str,
         core: SandboxIlert,
         now: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]],
         timeout_seconds: float,
         fields: Mapping[Severity, SeverityFields],
         interpret: Interpret,
@@ -38,6 +39,7 @@ class ModelTarget:
         self.name = name
         self._core = core
         self._now = now
+        self._sleep = sleep
         self._seconds = timeout_seconds
         self._fields = fields
         self._interpret = interpret
@@ -76,13 +78,13 @@ class ModelTarget:
         request = Request(method="POST", target="/api/events", headers=HEADERS, body=content)
         answer = self._core.handle(request, self._now())
         if answer.hang_seconds > self._seconds:
-            await trio.sleep(self._seconds)
+            await self._sleep(self._seconds)
             return Unavailable("timeout", certain=False)
-        await trio.sleep(answer.hang_seconds)
+        await self._sleep(answer.hang_seconds)
         if answer.reset:
             return failed(httpx.ReadError(""))
         if answer.drip_seconds:
-            await trio.sleep(min(answer.drip_seconds, BODY_SECONDS))
+            await self._sleep(min(answer.drip_seconds, BODY_SECONDS))
         return classify(Answer(answer.status, dict(answer.headers), answer.body), round(self._now() * 1000))
 
     async def aclose(self) -> None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 import structlog
 from trio._core import _run as scheduling
 
+ORDERLY = "_ALLOW_DETERMINISTIC_SCHEDULING"
+
 
 class Silence:
     """A logger that says nothing, whatever the level; structlog makes it as it makes its own."""
@@ -48,12 +50,15 @@ def quiet() -> Iterator[None]:
 def repeatable(seed: int) -> Iterator[None]:
     """Within it Trio, which shuffles tasks that are ready at once, does so the same way each time.
 
-    There is no public door to it; pytest-trio seeds the same number generator for Hypothesis.
+    Without its flag, it takes them as they became ready, and of deadlines that are the same, by where in memory they
+    are. There is no public door to either; Trio itself opens these two for Hypothesis.
     """
     chance: random.Random = scheduling._r  # noqa: SLF001
-    before = chance.getstate()
+    before, flag = chance.getstate(), vars(scheduling)[ORDERLY]
     chance.seed(seed)
+    vars(scheduling)[ORDERLY] = True
     try:
         yield
     finally:
         chance.setstate(before)
+        vars(scheduling)[ORDERLY] = flag

@@ -10,15 +10,15 @@ import trio
 
 from mcp_ilert import config
 from mcp_ilert.config import Settings, TargetSettings
-from mcp_ilert.decode.native import check
-from mcp_ilert.decode.text import check_text
+from mcp_ilert.decode.native import DECODE, check
+from mcp_ilert.decode.text import check_text, is_sound
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, InvalidEventError, MalformedError
 from mcp_ilert.events import Delivery, Entry, Event, Outcome, Severity
 from mcp_ilert.mapping import Mapper
 from mcp_ilert.metrics import Metrics
 from mcp_ilert.sandbox import SandboxIlert
-from mcp_ilert.service.parts import Waker, fields_of, interpreter, rules_of
+from mcp_ilert.service.parts import fields_of, interpreter, rules_of
 from mcp_ilert.simulation.clock import JumpClock
 from mcp_ilert.simulation.feed import Alarm, feed
 from mcp_ilert.simulation.incidents import ModelIncidents, directory_of
@@ -64,6 +64,7 @@ class World:
         self._clock = clock
         self._start_ms = start_ms
         self._mapper = Mapper(setup.settings)
+        self._taker = self._mapper.taker(DECODE, is_sound)
         self._journal = Journal()
         self._problem: ConfigError | None = None
         self._core = SandboxIlert(
@@ -73,23 +74,23 @@ class World:
         self._core.set_faults(*faults_of(setup.scenario, start_ms), now=start_ms / 1000)
 
     def _now_ms(self) -> int:
-        return self._start_ms + round(trio.current_time() * 1000)
+        return self._start_ms + round(self._clock.current_time() * 1000)
 
     def _now(self) -> float:
-        return self._start_ms / 1000 + trio.current_time()
+        return self._start_ms / 1000 + self._clock.current_time()
 
     async def run(self, arrivals: Iterator[Arrival]) -> Report:
         """Feed the traffic to the bridge and wait until nothing waits any more."""
-        settings, waker, metrics = self._setup.settings, Waker(), Metrics()
-        targets, alarm = self._targets(), Alarm(waker)
+        settings, metrics = self._setup.settings, Metrics()
+        targets, alarm = self._targets(), Alarm()
         metrics.use_targets(targets)
         rules = msgspec.structs.replace(
             rules_of(settings, self._mapper), history_bytes=0, tell=lambda _payload: Told()
         )
         async with open_memory_spool(rules, alarm, self._now_ms) as spool:
             draw = random.Random(self._setup.scenario.seed).random  # noqa: S311 - repeatable on purpose
-            dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw)
-            waker.dispatcher = dispatcher
+            dispatcher = Dispatcher(spool, targets, settings, metrics, self._now_ms, draw, last=True)
+            alarm.dispatcher = dispatcher
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(dispatcher.run)
                 entries = self._entries(arrivals)
@@ -115,6 +116,7 @@ class World:
             name,
             self._core,
             self._now,
+            self._clock.sleep,
             settings.ilert.timeout_seconds,
             {severity: words[severity.name.lower()] for severity in Severity},
             interpreter(self._mapper),
@@ -126,6 +128,7 @@ class World:
             name,
             self._core,
             self._now,
+            self._clock.sleep,
             self._setup.settings.ilert.timeout_seconds,
             target.services,
             interpreter(self._mapper),
@@ -137,16 +140,22 @@ class World:
 
     def _entries(self, arrivals: Iterator[Arrival]) -> Iterator[Entry]:
         """What the bridge would make of the traffic; ends where the file is not to be read any more."""
+        taker, journal = self._taker, self._journal
         try:
             for arrival in arrivals:
-                self._journal.events += 1
-                entry = self._entry(arrival)
+                journal.events += 1
+                entry: Entry | None = None
+                if taker is not None:
+                    entry = taker.take(arrival.payload, len(arrival.payload), arrival.at_ms, None)
+                if entry is None:
+                    entry = self._entry(arrival)
                 if entry is not None:
                     yield entry
         except ConfigError as problem:
             self._problem = problem
 
     def _entry(self, arrival: Arrival) -> Entry | None:
+        """With care, where it was not in order at once."""
         payload = arrival.payload
         try:
             check_text(payload)

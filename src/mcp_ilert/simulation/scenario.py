@@ -73,10 +73,10 @@ def options_of(scenario: Scenario, targets: list[str]) -> Options:
         limits=Limits(integration_key=scenario.per_minute),
         latency_seconds=scenario.latency_seconds,
         apply_seconds=0.0,
-        keep_requests=1,
+        keep_requests=0,
         keep_log=1,
         keep_alerts=1,
-        keep_keys=1,
+        keep_keys=0,
     )
 
 

@@ -6,6 +6,7 @@
 import math
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ DISORDER_MS = 60_000
 """So much earlier than the line before a line may be: doors commit side by side. It is taken at that one's time."""
 MOST_MS = 253_402_300_000_000
 LONGEST_LINE = 17 * 1024 * 1024
+BUFFER = 1024 * 1024
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -47,36 +49,33 @@ def read_traffic(path: Path) -> Iterator[Arrival]:
     """The file's events. Raises ConfigError, which names the line, where it is no recorded traffic."""
     last = 0
     try:
-        with path.open("rb") as file:
-            number = 0
-            while text := file.readline(LONGEST_LINE):
-                number += 1
-                if text.isspace():
-                    continue
-                arrival = _arrival(text, path, number)
-                if arrival.at_ms < last - DISORDER_MS:
-                    raise _problem(path, number, "at: earlier than the line before; sort the file by at")
-                if arrival.at_ms < last:
-                    arrival = msgspec.structs.replace(arrival, at_ms=last)
-                last = arrival.at_ms
-                yield arrival
+        with path.open("rb", buffering=BUFFER) as file:
+            for number, text in enumerate(iter(partial(file.readline, LONGEST_LINE), b""), 1):
+                try:
+                    line = _decode(text)
+                    at_ms = moment_ms(line.at)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    if text.isspace():
+                        continue
+                    raise _problem(path, number, _wrong(text, error)) from None
+                if at_ms < last:
+                    if at_ms < last - DISORDER_MS:
+                        raise _problem(path, number, "at: earlier than the line before; sort the file by at")
+                    at_ms = last
+                last = at_ms
+                payload = bytes(line.event)
+                yield Arrival(at_ms, MARK + payload if line.webhook else payload, number)
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
 
 
-def _arrival(text: bytes, path: Path, number: int) -> Arrival:
+def _wrong(text: bytes, error: Exception) -> str:
+    """What is wrong with a line that cannot be read, or its time."""
     try:
         line = _decode(text)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        expected = 'expected {"at": seconds or RFC 3339, "event": {…}}'
-        raise _problem(path, number, f"{expected}: {error}") from None
-    try:
-        payload = bytes(line.event)
-        return Arrival(moment_ms(line.at), MARK + payload if line.webhook else payload, number)
-    except ValueError:
-        raise _problem(
-            path, number, f"at: got {line.at!r}, expected seconds, or RFC 3339 with its zone"
-        ) from None
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return f'expected {{"at": seconds or RFC 3339, "event": {{…}}}}: {error}'
+    return f"at: got {line.at!r}, expected seconds, or RFC 3339 with its zone"
 
 
 def _problem(path: Path, number: int, what: str) -> ConfigError:

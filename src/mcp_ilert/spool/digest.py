@@ -10,7 +10,7 @@ import msgspec
 from mcp_ilert.events import DeadByRejection, Decision, Done, Entry, Kind, Severity
 from mcp_ilert.spool import fate
 from mcp_ilert.spool.gathering import Gathering
-from mcp_ilert.spool.lane import Lane, Op, Remote, fold
+from mcp_ilert.spool.lane import Lane, Op, Remote, fold, merge
 
 replace = msgspec.structs.replace
 
@@ -94,6 +94,10 @@ def tell(lane: Lane, gathering: Gathering, now_ms: int) -> Lane:
     kind = Kind.ALERT if gathering.members() else Kind.RESOLVE
     first_ms = now_ms if lane.sent else gathering.since_ms
     op = Op(kind, gathering.worst(), 1, first_ms, now_ms, lane.seq + 1, b"")
+    if (
+        kind is Kind.ALERT and len(lane.waiting) == 1 and lane.waiting[0].kind is kind
+    ):  # mostly: only more to tell
+        return replace(lane, seq=op.seq, waiting=(merge(kind, (lane.waiting[0], op)),))
     told = fold(replace(lane, seq=lane.seq + 1), op, cancel_resolved=True).lane
     failed = told.attempts or told.rejections  # then it waits as it was told to
     anew = not lane.waiting or (kind is Kind.RESOLVE and not failed)

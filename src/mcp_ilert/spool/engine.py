@@ -10,7 +10,7 @@ from itertools import islice
 import msgspec
 
 from mcp_ilert._fast.folding import group
-from mcp_ilert.events import Counts, Delivery, Entry, Settlement, Severity
+from mcp_ilert.events import DROP, Counts, Delivery, Entry, Kind, Settlement, Severity
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import mark
@@ -112,6 +112,12 @@ class Engine:
         """The ledger as it stands in this transaction."""
         return Counts(**self._terms)
 
+    @property
+    def occupied(self) -> int:
+        """What `Rules.max_pending` bounds: lanes in which something waits or may come to, each event in the inbox."""
+        terms: Mapping[str, int] = self._terms
+        return terms["lanes"] + terms["members"] + terms["inbox"]
+
     def save(self) -> None:
         """Write the history, the targets' numbers of lanes and the ledger; the last act of each transaction."""
         self.history.flush(self.rules)
@@ -143,6 +149,15 @@ class Engine:
         kept = self._fold_critical(batch, now_ms) if batch.critical else batch.kept
         if kept:
             self.shelf.append(self._follow(kept, batch.bytes), len(kept), ENCODE(kept))
+
+    def take(self, entry: Entry, now_ms: int) -> None:
+        """Accept and fold one entry, before which nothing waits in the inbox."""
+        self._terms["accepted"] += 1
+        if entry.target == DROP and entry.kind is Kind.ALERT:
+            self._terms["dropped_by_route"] += 1
+            return
+        self._terms["pending"] += 1
+        self._folder.fold({entry.key.lower(): [entry]}, now_ms)
 
     def append(self, batch: Batch) -> None:
         """Accept entries of which none is critical, as a transaction of its own that does nothing else."""
@@ -439,9 +454,12 @@ class Engine:
                 adds.append((target, lane, placement))
             else:
                 saves.append((Row(row.id, target, lane), placement))
-        self.shelf.add(adds)
-        self.shelf.save(saves)
-        self.shelf.remove(removes)
+        if adds:
+            self.shelf.add(adds)
+        if saves:
+            self.shelf.save(saves)
+        if removes:
+            self.shelf.remove(removes)
 
     def _touch(self, target: int, placement: Placement) -> None:
         """Something is ready, or has a time at which it will be; wakes only where that is news."""
@@ -452,26 +470,40 @@ class Engine:
             self.touched.add(target)
 
     def _count_change(self, before: Lane | None, after: Lane, target: int) -> None:
-        pending, waited = after.pending(), before.pending() if before is not None else 0
-        self._terms["pending"] += pending - waited
-        self._terms["lanes"] += (pending > 0) - (waited > 0)
-        self._lanes[target] += (pending > 0) - (waited > 0)
-        self._terms["members"] += (after.member > 0) - (before is not None and before.member > 0)
-        self._terms["dead"] += after.dead_count() - (before.dead_count() if before is not None else 0)
+        if before is not None and _counted_alike(before, after):
+            return
+        terms = self._terms
+        pending, dead = after.pending(), after.dead_count()
+        waited = died = member = 0
+        if before is not None:
+            waited, died, member = before.pending(), before.dead_count(), before.member
+        if pending != waited:
+            more = (pending > 0) - (waited > 0)
+            terms["pending"] += pending - waited
+            terms["lanes"] += more
+            self._lanes[target] += more
+        terms["members"] += (after.member > 0) - (member > 0)
+        terms["dead"] += dead - died
 
     def _placement(self, lane: Lane, now_ms: int) -> Placement | None:
         """Where the indexes have the lane; None where nothing of it needs keeping."""
+        if len(lane.waiting) == 1 and lane.flying is None and not (lane.dead or lane.member):  # mostly
+            op, due_ms = lane.waiting[0], lane.due_ms
+            state = State.BACKOFF if due_ms > now_ms else State.READY
+            return Placement(
+                state, op.severity, lane.sent, op.first_ms, due_ms, len(lane.letters), mark(lane)
+            )
         forget = fate.forget_ms(
             lane, dedupe_ms=self.rules.dedupe_ms, remember_open_ms=self.rules.remember_open_ms
         )
         if forget is not None and forget <= now_ms:
             return None
-        op = lane.flying
+        flying = lane.flying
         return Placement(
             lane.state(now_ms),
-            op.severity if op is not None else lane.severity(),
+            flying.severity if flying is not None else lane.severity(),
             lane.sent,
-            op.first_ms if op is not None else lane.oldest_ms(),
+            flying.first_ms if flying is not None else lane.oldest_ms(),
             _due_ms(lane, forget),
             len(lane.letters),
             mark(lane),
@@ -494,6 +526,18 @@ def news(known: Agenda, placement: Placement) -> Agenda:
     if placement.severity is Severity.CRITICAL:
         return known if known.critical_ready else msgspec.structs.replace(known, critical_ready=True)
     return known if known.others_ready else msgspec.structs.replace(known, others_ready=True)
+
+
+def _counted_alike(before: Lane, after: Lane) -> bool:
+    """Whether a lane's change is surely none to the ledger: most are of texts and times."""
+    return (
+        len(before.waiting) == len(after.waiting)
+        and before.letters is after.letters
+        and before.dead is after.dead
+        and before.member == after.member
+        and not (before.flying or after.flying or before.returning or after.returning)
+        and (before.gathers is None) is (after.gathers is None)
+    )
 
 
 def _nothing_diverted(_lane_id: int) -> bool:

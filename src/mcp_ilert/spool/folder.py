@@ -48,10 +48,10 @@ class Folder:
 
     def fold(self, groups: Groups, now_ms: int) -> None:
         """Fold the entries of each lower-cased key, in their order."""
-        keys = iter(groups)
-        while chunk := tuple(islice(keys, CHUNK)):
-            found = self._engine.shelf.find(chunk)
-            _Chunk(self._engine).fold(((key, groups[key]) for key in chunk), found, now_ms)
+        items = iter(groups.items())
+        while chunk := list(islice(items, CHUNK)):
+            found = self._engine.shelf.find([key for key, _ in chunk])
+            _Chunk(self._engine).fold(chunk, found, now_ms)
 
     def set_aside(self, entry: Entry, why: str, now_ms: int) -> None:
         """Keep an event that cannot be folded as a dead letter, wherever it would have gone."""
@@ -81,14 +81,19 @@ class _Chunk:
             events += len(group)
             rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
             run = run_of(group)
-            if run is None or run[0] == DROP or not self._fold_run(group[0].key, run, rows):
-                self._changed += self._fold_key(rows, group, now_ms)
+            alike = run is not None and run[0] != DROP
+            if run is None or not alike or not self._fold_run(group[0].key, run, rows):
+                self._changed += self._fold_key(rows, group, now_ms, alike=alike)
         engine = self._engine
         engine.add_to("pending", len(self._new) - events)
-        engine.add_to("coalesced", self._coalesced)
-        engine.shelf.add(self._new)
-        engine.shelf.save_texts(self._texts)
-        engine.store_all(self._changed, now_ms)
+        if self._coalesced:
+            engine.add_to("coalesced", self._coalesced)
+        if self._new:
+            engine.shelf.add(self._new)
+        if self._texts:
+            engine.shelf.save_texts(self._texts)
+        if self._changed:
+            engine.store_all(self._changed, now_ms)
 
     # A run of alerts ------------------------------------------------------------------------------------------
 
@@ -123,14 +128,35 @@ class _Chunk:
 
     # Event by event -------------------------------------------------------------------------------------------
 
-    def _fold_key(self, rows: Mapping[int, Row], group: list[Entry], now_ms: int) -> Iterator[Changed]:
+    def _fold_key(
+        self, rows: Mapping[int, Row], group: list[Entry], now_ms: int, *, alike: bool
+    ) -> Iterator[Changed]:
+        """Fold each by itself; of those that are `alike`, a run, only as many as need it."""
         lanes = {target: row.lane for target, row in rows.items()}
-        for entry in group:
+        for i, entry in enumerate(group, 1):
             self._fold_entry(entry, lanes, now_ms)
+            if alike and i < len(group) and lanes[target := self._engine.target(entry.target).id].waiting:
+                if self._fold_rest(group[i:], target, lanes):
+                    break
+                alike = False  # what is in the way stays there
         for target, lane in lanes.items():
             row = rows.get(target)
             if row is None or row.lane is not lane:
                 yield row, target, lane
+
+    def _fold_rest(self, group: list[Entry], target: int, lanes: dict[int, Lane]) -> bool:
+        """Fold the rest of a run in one step, behind what waits and is therefore no repeat."""
+        run = run_of(group)
+        if run is None:
+            return False
+        _, severity, count, first_ms, last_ms, payload = run
+        op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
+        folded = arrive_run(lanes[target], op, self._engine.rules.dedupe_ms)
+        if folded is None:
+            return False
+        self._coalesced += folded.coalesced
+        lanes[target] = folded.lane
+        return True
 
     def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
         engine = self._engine
@@ -138,7 +164,8 @@ class _Chunk:
         if not targets:
             engine.add_to("dropped_by_route", 1)
             return
-        engine.add_to("fanned_out", len(targets) - 1)
+        if len(targets) > 1:
+            engine.add_to("fanned_out", len(targets) - 1)
         for target in targets:
             lane = lanes.get(target) or self._new_lane(entry)
             if lane.member:
@@ -149,9 +176,10 @@ class _Chunk:
             folded = arrive(
                 lane, entry, dedupe_ms=engine.rules.dedupe_ms, cancel_resolved=engine.rules.cancel_resolved
             )
-            engine.add_to("coalesced", folded.coalesced)
-            engine.add_to("cancelled", folded.cancelled)
+            if folded.coalesced:
+                engine.add_to("coalesced", folded.coalesced)
             if folded.cancelled:
+                engine.add_to("cancelled", folded.cancelled)
                 engine.history.cancelled(lane, engine.name_of(target), entry)
             elif folded.lane is lane:
                 engine.history.repeated(lane, engine.name_of(target), entry)

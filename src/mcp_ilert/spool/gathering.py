@@ -3,7 +3,7 @@
 Its size is bounded whatever it stands for: a count for each severity and a few summaries.
 """
 
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
 
 import msgspec
 
@@ -63,7 +63,10 @@ class Gathering(msgspec.Struct, frozen=True, array_like=True):
 
     def worst(self) -> Severity:
         """The highest severity of the members."""
-        return next((s for s in Severity if self.unresolved[s - 1]), Severity.LOW)
+        critical, high, medium, _ = self.unresolved
+        if critical:
+            return Severity.CRITICAL
+        return Severity.HIGH if high else Severity.MEDIUM if medium else Severity.LOW
 
 
 def joined(gathering: Gathering, severity: Severity, summary: str, first_ms: int) -> Gathering:
@@ -104,26 +107,48 @@ def changed(gathering: Gathering, old: tuple[Severity, str], new: tuple[Severity
 
 
 def _counted(numbers: Numbers, severity: Severity, by: int) -> Numbers:
-    critical, high, medium, low = (n + by * (s is severity) for n, s in zip(numbers, Severity, strict=True))
-    return critical, high, medium, low
+    critical, high, medium, low = numbers
+    match severity:
+        case Severity.CRITICAL:
+            return critical + by, high, medium, low
+        case Severity.HIGH:
+            return critical, high + by, medium, low
+        case Severity.MEDIUM:
+            return critical, high, medium + by, low
+        case Severity.LOW:
+            return critical, high, medium, low + by
 
 
 def _said(told: tuple[Telling, ...], severity: Severity, summary: str) -> tuple[Telling, ...]:
-    """Count a summary; where there is no place for another one, the least telling goes."""
+    """Count a summary, behind its equals; where there is no place for another one, the least telling goes."""
     summary = shortened(summary, SUMMARY_CHARACTERS)
-    known = next((t for t in told if t.summary == summary), Telling(severity, 0, summary))
-    more = Telling(min(known.severity, severity), known.alerts + 1, summary)
-    return _ranked([*(t for t in told if t is not known), more])
+    known, rest = _taken_out(told, summary)
+    more = Telling(severity, 1, summary)
+    if known is not None:
+        more = Telling(min(known.severity, severity), known.alerts + 1, summary)
+    rest.insert(bisect_right(rest, more.rank(), key=Telling.rank), more)
+    return tuple(rest[:TOLD_KEPT])
 
 
 def _unsaid(told: tuple[Telling, ...], summary: str) -> tuple[Telling, ...]:
-    summary = shortened(summary, SUMMARY_CHARACTERS)
-    fewer = (msgspec.structs.replace(t, alerts=t.alerts - 1) if t.summary == summary else t for t in told)
-    return _ranked(t for t in fewer if t.alerts)
+    """Count a summary once less; it goes before those that are its equals then."""
+    known, rest = _taken_out(told, shortened(summary, SUMMARY_CHARACTERS))
+    if known is None:
+        return told
+    if known.alerts > 1:
+        less = Telling(known.severity, known.alerts - 1, known.summary)
+        rest.insert(bisect_left(rest, less.rank(), key=Telling.rank), less)
+    return tuple(rest)
 
 
-def _ranked(told: Iterable[Telling]) -> tuple[Telling, ...]:
-    return tuple(sorted(told, key=Telling.rank)[:TOLD_KEPT])
+def _taken_out(told: tuple[Telling, ...], summary: str) -> tuple[Telling | None, list[Telling]]:
+    """What is counted of a summary, if anything, and the others, in their order."""
+    rest = list(told)
+    for i, telling in enumerate(rest):
+        if telling.summary == summary:
+            del rest[i]
+            return telling, rest
+    return None, rest
 
 
 def shortened(text: str, characters: int) -> str:

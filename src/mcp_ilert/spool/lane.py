@@ -4,6 +4,7 @@ Three things are always true. A lane has at most one request in flight. What wai
 And each event of a lane stands in exactly one place: waiting, in flight, returning, or a letter.
 """
 
+from collections.abc import Sequence
 from enum import IntEnum
 from hashlib import blake2b
 
@@ -25,6 +26,8 @@ class Remote(IntEnum):
 
 class State(IntEnum):
     """Where a lane stands for the scheduler; derived from the lane and the time."""
+
+    __hash__ = int.__hash__  # as of Kind
 
     IDLE = 0
     READY = 1
@@ -203,6 +206,8 @@ CANCELS: dict[Shape, tuple[Slot, ...]] = {
 }
 """Shapes that a resolve cancels where the target knows of no open alert; with `cancel_resolved: false`, what they
 become instead."""
+CLOSED = (Remote.NONE, Remote.CLOSED)
+"""The target knows of no open alert."""
 
 
 def digest(payload: bytes) -> bytes:
@@ -237,7 +242,8 @@ def arrive_run(lane: Lane, run: Op, dedupe_ms: int) -> Folded | None:
         return None
     if waiting and waiting[0].kind is not A:
         return None
-    if not waiting and lane.digest and run.first_ms - lane.delivered_ms < dedupe_ms:
+    idle = not (waiting or lane.flying or lane.returning)
+    if idle and lane.digest and run.first_ms - lane.delivered_ms < dedupe_ms:
         return None  # some of it may repeat what was delivered
     seq = lane.seq + run.count
     if waiting:
@@ -262,15 +268,14 @@ def fold(lane: Lane, op: Op, *, cancel_resolved: bool) -> Folded:
 
     While a request is in flight, what the target knows counts as unknown: nothing is cancelled.
     """
-    shape = tuple(o.kind for o in lane.waiting)
-    known_closed = lane.flying is None and lane.remote in (Remote.NONE, Remote.CLOSED)
+    shape = tuple([o.kind for o in lane.waiting])  # a list is quicker than a generator, and this is hot
     slots = FOLDS[shape, op.kind]
-    if op.kind is R and known_closed and shape in CANCELS:
+    if op.kind is R and shape in CANCELS and lane.flying is None and lane.remote in CLOSED:
         if cancel_resolved:
             empty = msgspec.structs.replace(lane, waiting=(), attempts=0, rejections=0, due_ms=0)
             return Folded(empty, cancelled=len(lane.waiting) + 1)
         slots = CANCELS[shape]
-    waiting = tuple(_merge(kind, lane.waiting, sources, op) for kind, sources in slots)
+    waiting = tuple([_merge(kind, lane.waiting, sources, op) for kind, sources in slots])
     coalesced = len(lane.waiting) + 1 - len(waiting)
     rejections = lane.rejections if _same_text(lane.waiting, waiting) else 0
     return Folded(msgspec.structs.replace(lane, waiting=waiting, rejections=rejections), coalesced=coalesced)
@@ -283,19 +288,23 @@ def _same_text(before: tuple[Op, ...], after: tuple[Op, ...]) -> bool:
 def _merge(kind: Kind, waiting: tuple[Op, ...], sources: tuple[int, ...], new: Op) -> Op:
     if len(sources) == 1:
         return new if sources[0] == NEW else waiting[sources[0]]
-    return merge(kind, tuple(new if i == NEW else waiting[i] for i in sources))
+    return merge(kind, [new if i == NEW else waiting[i] for i in sources])
 
 
-def merge(kind: Kind, ops: tuple[Op, ...]) -> Op:
+def merge(kind: Kind, ops: Sequence[Op]) -> Op:
     """One operation out of several: the newest text of its kind, the highest severity, the whole span."""
     head = ops[0]
     severity, count, first_ms, last_ms, seq = head.severity, 0, head.first_ms, head.last_ms, head.seq
     text_seq, payload = -1, b""
     for op in ops:  # one pass, for folding is as hot as accepting
-        severity = min(op.severity, severity)
-        first_ms = min(op.first_ms, first_ms)
-        last_ms = max(op.last_ms, last_ms)
-        seq = max(op.seq, seq)
+        if op.severity < severity:  # noqa: PLR1730 - min and max are calls
+            severity = op.severity
+        if op.first_ms < first_ms:  # noqa: PLR1730 - min and max are calls
+            first_ms = op.first_ms
+        if op.last_ms > last_ms:  # noqa: PLR1730 - min and max are calls
+            last_ms = op.last_ms
+        if op.seq > seq:  # noqa: PLR1730 - min and max are calls
+            seq = op.seq
         count += op.count
         if op.kind is kind and op.seq > text_seq:
             text_seq, payload = op.seq, op.payload

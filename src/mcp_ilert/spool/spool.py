@@ -10,7 +10,7 @@ import trio
 
 from mcp_ilert.callback import answer_of
 from mcp_ilert.clock import NowMs
-from mcp_ilert.errors import SpoolError, StartError, UnavailableError
+from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Counts, Entry, Message, Settlement
 from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
@@ -32,6 +32,7 @@ from mcp_ilert.spool.view import SpoolView
 from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
 
 T = TypeVar("T")
+Some = TypeVar("Some", bound="WrittenSpool")
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 Observer = Callable[[News], None]
 
@@ -171,6 +172,39 @@ class WrittenSpool:
         self._store.engine.rules = rules
 
 
+class MemorySpool(WrittenSpool):
+    """A spool that forgets. What comes event by event needs no jobs."""
+
+    def __init__(self, store: MemoryStore, wake: Wake, now_ms: NowMs) -> None:
+        super().__init__(store, None, wake, None)
+        self._writer = Writer(store, now_ms)
+        self._runner: InlineRunner = InlineRunner(self._writer, self.tell)
+
+    def take(self, entry: Entry) -> McpIlertError | None:
+        """As an offer of one event by itself: why it is not kept, if it is not."""
+        if not self._writer.lone(entry):
+            answers: list[McpIlertError | None] = []
+            self.offer(((entry,),), answers.extend)
+            return answers[0]
+        self._tell()
+        return None
+
+    async def _do(self, work: Callable[[Engine], T]) -> T:
+        if self._closing or self._writer.busy:
+            return await super()._do(work)
+        made = self._writer.at_once(work)
+        self._tell()
+        self._runner.go_on()
+        return made
+
+    def _tell(self) -> None:
+        if self._store.engine.touched:
+            self._wake(self._store.engine.take_touched())
+
+    def counts(self) -> Counts:
+        return self._store.engine.counts()
+
+
 @asynccontextmanager
 async def open_spool(
     path: Path,
@@ -189,32 +223,25 @@ async def open_spool(
     with own(path):
         store = open_store(path, rules, now_ms)
         try:
-            async with _running(store, path, wake, now_ms, inline=inline, observe=observe) as spool:
+            spool = WrittenSpool(store, path, wake, observe)
+            writer = Writer(store, now_ms)
+            spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
+            async with _watched(spool):
                 yield spool
         finally:
             store.close()
 
 
 @asynccontextmanager
-async def open_memory_spool(rules: Rules, wake: Wake, now_ms: NowMs) -> AsyncIterator[WrittenSpool]:
-    """A spool that forgets, for tests; always inline."""
-    async with _running(MemoryStore(rules), None, wake, now_ms, inline=True, observe=None) as spool:
+async def open_memory_spool(rules: Rules, wake: Wake, now_ms: NowMs) -> AsyncIterator[MemorySpool]:
+    """A spool that forgets, for tests and simulations; always inline."""
+    async with _watched(MemorySpool(MemoryStore(rules), wake, now_ms)) as spool:
         yield spool
 
 
 @asynccontextmanager
-async def _running(
-    store: Store,
-    path: Path | None,
-    wake: Wake,
-    now_ms: NowMs,
-    *,
-    inline: bool,
-    observe: Observer | None,
-) -> AsyncIterator[WrittenSpool]:
-    spool = WrittenSpool(store, path, wake, observe)
-    writer = Writer(store, now_ms)
-    spool.attach(InlineRunner(writer, spool.tell) if inline else ThreadRunner(writer, spool.tell))
+async def _watched(spool: Some) -> AsyncIterator[Some]:
+    """Run it: what makes it fail ends whoever uses it."""
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_watch, spool)

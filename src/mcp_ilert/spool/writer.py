@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import structlog
 import trio
@@ -44,6 +45,9 @@ always does, batches of 64 were committed at less than half the rate (benchmarks
 PRUNE_EVERY_MS = 10_000
 REST_SECONDS = 1.0
 """After a fault, until what is in the inbox is tried again by itself."""
+
+
+T = TypeVar("T")
 
 
 class Job:
@@ -132,6 +136,32 @@ class Writer:
         if self.stalled:
             return REST_SECONDS
         return 0.0 if self._store.engine.tail.begun else FOLD_IDLE
+
+    def lone(self, entry: Entry) -> bool:
+        """Take one event, accepted now, as a batch of itself would be; False: its batch has more to do, or to look at.
+
+        For a store that cannot fail, and of which nobody reads what a transaction leaves but the next one.
+        """
+        engine = self._store.engine
+        if engine.tail or engine.digests.busy or engine.occupied >= engine.rules.max_pending:
+            return False
+        engine.take(entry, entry.accepted_ms)
+        self._prune(engine, entry.accepted_ms)
+        return True
+
+    def at_once(self, work: Callable[[Engine], T]) -> T:
+        """Do a job's work, as a batch of it alone would; for a store that cannot fail."""
+        now_ms = self._now_ms()
+        made: list[T] = []
+
+        def whole(engine: Engine) -> None:
+            engine.fold(now_ms)
+            made.append(work(engine))
+            engine.digests.give_back(now_ms)
+            self._prune(engine, now_ms)
+
+        self._store.transact(whole)
+        return made[0]
 
     def run(self, jobs: list[Job]) -> Iterator[News]:
         """Commit a batch; each job then has its result or its error. Without jobs, fold a slice of what waits.
@@ -331,9 +361,8 @@ class Writer:
     def _nearly_full(self, jobs: list[Job]) -> bool:
         """Whether there may be too many lanes with all that these jobs bring."""
         arriving = sum(len(entries) for job in jobs for entries in job.puts)
-        counts = self._store.engine.counts()
-        most = counts.lanes + counts.members + counts.inbox + arriving
-        return arriving > 0 and most > self._store.engine.rules.max_pending
+        engine = self._store.engine
+        return arriving > 0 and engine.occupied + arriving > engine.rules.max_pending
 
     def _admit_slowly(self, jobs: list[Job]) -> None:
         """Near the limit, what adds no lane is taken, and critical may go a tenth further; the inbox is folded."""
@@ -378,7 +407,12 @@ class InlineRunner:
 
     def submit(self, job: Job) -> None:
         """Run the job, and fold what it left."""
-        going = self._run([job])
+        if self._run([job]):
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Do what is left to be done, batch by batch."""
+        going = True
         while going and self._writer.busy and not self._writer.stalled:
             going = self._run([])
 

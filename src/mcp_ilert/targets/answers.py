@@ -97,7 +97,8 @@ def classify(
     """The outcome of an answer; texts in `hidden` (keys) never show in its detail."""
     rule = by_status.get(answer.status) or BY_CLASS.get(answer.status // 100, _unavailable)
     correlation_id = _plain(answer.headers.get("correlation-id", ""), _MAX_CORRELATION_ID, hidden)
-    return rule(answer, _detail(answer, hidden), correlation_id or None, now_ms)
+    detail = "" if rule is _delivered else _detail(answer, hidden)
+    return rule(answer, detail, correlation_id or None, now_ms)
 
 
 def failed(error: Exception) -> Unavailable:
