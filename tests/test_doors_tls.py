@@ -87,7 +87,7 @@ async def test_a_handshake_has_so_long_however_it_drips(open_bridge, mock_clock)
             await settled()
             for byte in (b"\x16", b"\x03", b"\x01"):
                 await dripping.send_all(byte)
-                mock_clock.jump(3)
+                mock_clock.jump(1.5)
                 await settled()
             mock_clock.jump(2)
             await ends(silent)
