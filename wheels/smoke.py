@@ -25,11 +25,17 @@ TOOLS = ROOT / "lock/dev.txt"
 LAID_OUT = ("pyproject.toml", "README.md", "tests", "examples")
 """What the tests need, beside what is installed."""
 OF_THE_SOURCE = (
+    "test_benchmarks.py",
     "test_build.py",
-    "test_wheels.py",
+    "test_chart.py",
     "test_docs.py",
     "test_nghttp2_headers.py",
+    "test_packages.py",
+    "test_release.py",
     "test_runbook.py",
+    "test_sbom.py",
+    "test_unit.py",
+    "test_wheels.py",
 )
 """These look into the repository."""
 SLOW_EMULATED = (
@@ -37,7 +43,9 @@ SLOW_EMULATED = (
     "test_cli_queue.py",
     "test_cli_send.py",
     "test_cli_simulate.py",
+    "test_dashboard_browser.py",
     "test_demo.py",
+    "test_elsewhere.py",
     "test_full_disk.py",
     "test_fuzz.py",
     "test_h2spec.py",
