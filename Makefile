@@ -196,7 +196,7 @@ wheels/dist/wheelhouse/requirements.txt: wheels/dist/SHA256SUMS
 	@$(MAKE) --no-print-directory wheelhouse
 
 # On Debian, needing dpkg-deb alone; what tries them is root, and for arm64 has qemu-user-static and Linux 6.7.
-debs: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## packages for Debian and Ubuntu, amd64 and arm64, in dist
+debs: wheels/dist/wheelhouse/requirements.txt $(VENV)/.built.stamp ## packages for Debian and Ubuntu, amd64 and arm64, in dist
 	@for a in amd64 arm64; do VENV=$(VENV) sh deploy/deb/build.sh $$a || exit 1; done
 
 debs-test: ## the packages installed, run, upgraded, removed, purged in roots of their own (ON="bookworm-amd64 trixie-arm64")
@@ -206,11 +206,11 @@ debs-test: ## the packages installed, run, upgraded, removed, purged in roots of
 systemd-test: ## the package for amd64 under a systemd that is booted for it (ON="bookworm trixie")
 	@for on in $(or $(ON),bookworm); do sh deploy/systemd/try.sh dist/mcp-ilert_*_amd64.deb $$on || exit 1; done
 
-image-context: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## what Dockerfile.multiarch copies, for a container engine, in build/image/context
+image-context: wheels/dist/wheelhouse/requirements.txt $(VENV)/.built.stamp ## what Dockerfile.multiarch copies, for a container engine, in build/image/context
 	@VENV=$(VENV) sh deploy/image/context.sh
 
 # As root, on Debian: mmdebstrap, buildah; images-test: skopeo, umoci, runc, and for arm64 qemu-user-static and Linux 6.7.
-images: wheels/dist/SHA256SUMS $(VENV)/.built.stamp ## the image for amd64 and arm64 as an OCI archive in dist
+images: wheels/dist/wheelhouse/requirements.txt $(VENV)/.built.stamp ## the image for amd64 and arm64 as an OCI archive in dist
 	@VENV=$(VENV) sh deploy/image/build.sh
 
 images-test: $(VENV)/.built.stamp ## both started by runc under their restrictions, an event delivered, ended by SIGTERM

@@ -1,5 +1,5 @@
 #!/bin/sh
-# deploy/deb/build.sh ARCH [REVISION]: dist/mcp-ilert_VERSION-REVISION_ARCH.deb from the wheels in wheels/dist (make wheels).
+# deploy/deb/build.sh ARCH [REVISION]: dist/mcp-ilert_VERSION-REVISION_ARCH.deb from wheels/dist/wheelhouse (make wheelhouse).
 # The same commit makes the same bytes. Needs dpkg-deb, gzip, and the environment .venv ($VENV).
 set -eu
 cd "$(dirname "$0")/../.."

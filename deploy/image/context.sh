@@ -1,5 +1,5 @@
 #!/bin/sh
-# deploy/image/context.sh: build/image/context, what Dockerfile.multiarch copies, from the wheels in wheels/dist (make wheels).
+# deploy/image/context.sh: build/image/context, what Dockerfile.multiarch copies, from wheels/dist/wheelhouse (make wheelhouse).
 set -eu
 cd "$(dirname "$0")/../.."
 python=${VENV:-.venv}/bin/python
