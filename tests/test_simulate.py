@@ -453,7 +453,7 @@ def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task
 def test_a_scheduler_that_sleeps_through_what_it_need_not_know_makes_the_same_report_as_one_that_is_always_woken(
     tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after, outages, most
 ):
-    """No brown-outs: there is drawn what becomes of requests that leave at the same instant, in whichever order they come."""
+    """No brown-outs: what becomes of requests that leave at the same instant is drawn there, in any order."""
     arrivals = [
         (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
         for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
