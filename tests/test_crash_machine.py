@@ -30,13 +30,14 @@ from hypothesis.stateful import (
 from faulty_disk import Disk, faulty_disk, looking_at
 from lane_model import LaneModel
 from mcp_ilert.errors import StartError, UnavailableError
-from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Delivery, Done, Kind, Settlement
+from mcp_ilert.events import Delivery, Settlement
 from mcp_ilert.spool import checkpoints, tail, writer
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.view import LaneView
 from spool_life import SpoolLife
 from spools import T0, Clock, entry
+from store_machine import ENDS, LETTERS
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Exception ignored in. None"
@@ -44,14 +45,6 @@ pytestmark = pytest.mark.filterwarnings(
 EXAMPLES = int(os.environ.get("MCP_ILERT_CRASHES", "25"))
 T = TypeVar("T")
 KEYS = ("k1", "k2", "k3")
-LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
-ENDS: dict[str, Decision] = {
-    "ok": Done(),
-    "certain": Again(0, 1, 0, certain=True),
-    "uncertain": Again(0, 1, 0, certain=False),
-    "dies": DeadByOutage(0, certain=False),
-    "rejected": DeadByRejection(400, "no"),
-}
 SEEDS = st.integers(0, 2**32 - 1)
 LOG_PAGES = 8
 """The log is written through to the file all the time, so that crashes meet it."""

@@ -7,21 +7,14 @@ import msgspec
 import pytest
 
 from lane_model import LaneModel, plain
-from mcp_ilert.events import Again, DeadByOutage, DeadByRejection, Decision, Done, Kind, Severity
+from mcp_ilert.events import Kind, Severity
 from mcp_ilert.spool import digest, fate
 from mcp_ilert.spool.lane import CANCELS, FOLDS, Lane, Remote, arrive
 from spools import T0, entry
+from store_machine import ENDS, LETTERS
 
 DEPTH = 7
 STORM_DEPTH = 6
-LETTERS = {Kind.ALERT: "A", Kind.ACCEPT: "C", Kind.RESOLVE: "R"}
-ENDS: dict[str, Decision] = {
-    "ok": Done(),
-    "certain": Again(0, 1, 0, certain=True),
-    "uncertain": Again(0, 1, 0, certain=False),
-    "dies": DeadByOutage(0, certain=False),
-    "rejected": DeadByRejection(400, "no"),
-}
 
 
 class Both(msgspec.Struct):

@@ -410,6 +410,21 @@ async def put_by_a_task(entries, spool, _alarm, _clock, start_ms) -> int:
     return 0
 
 
+def two_sources(drawn, per_minute, places, storm_after):
+    """No two arrivals at one time; `places` None: a key for each source, and places enough."""
+    arrivals = [
+        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
+        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
+    ]
+    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
+    settings = conf(
+        per_minute,
+        routes=() if places else (db,),
+        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
+    )
+    return arrivals, settings
+
+
 @tuned(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     ARRIVALS,
@@ -422,16 +437,7 @@ def test_events_let_in_by_the_clock_make_the_same_report_as_events_put_by_a_task
     tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after
 ):
     """Where two things come at the very same time, the bridge may take either first; so here none do."""
-    arrivals = [
-        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
-        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
-    ]
-    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
-    settings = conf(
-        per_minute,
-        routes=() if places else (db,),
-        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
-    )
+    arrivals, settings = two_sources(drawn, per_minute, places, storm_after)
     scenario = Scenario(per_minute=None, latency_seconds=latency)
     by_the_clock = run(tmp_path, arrivals, settings, scenario)
     with monkeypatch.context() as patch:
@@ -454,16 +460,7 @@ def test_a_scheduler_that_sleeps_through_what_it_need_not_know_makes_the_same_re
     tmp_path, monkeypatch, drawn, per_minute, latency, places, storm_after, outages, most
 ):
     """No brown-outs: what becomes of requests that leave at the same instant is drawn there, in any order."""
-    arrivals = [
-        (at + i / 1000, event(key, priority, status=status, n=i, source="db" if key < "d" else "web"))
-        for i, (at, key, priority, status) in enumerate(sorted(drawn, key=lambda d: d[0]))
-    ]
-    db = RouteSettings(name="db", match=Match(source="db"), webhook_key=Secret("another-key"))
-    settings = conf(
-        per_minute,
-        routes=() if places else (db,),
-        delivery=DeliverySettings(max_in_flight=places or 60, storm=Storm(after_seconds=storm_after)),
-    )
+    arrivals, settings = two_sources(drawn, per_minute, places, storm_after)
     scenario = Scenario(per_minute=most, latency_seconds=latency, outages=tuple(outages))
     asleep = run(tmp_path, arrivals, settings, scenario)
 
