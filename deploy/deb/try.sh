@@ -7,7 +7,7 @@ deb=$1 suite=${2:-bookworm}
 arch=$(dpkg-deb --field "$deb" Architecture)
 empty=build/roots/$suite-$arch.tar
 foreign=
-[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=deploy/foreign.sh
+[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=wheels/foreign.sh
 
 if [ -z "${INSIDE:-}" ]; then
   if [ ! -e "$empty" ]; then
