@@ -12,6 +12,7 @@ foreign=
 if [ -z "${INSIDE:-}" ]; then
   if [ ! -e "$empty" ]; then
     mkdir -p build/roots
+    # In a user namespace it says "permission denied" of mounts that only root outside may make, and takes others instead.
     $foreign mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" \
       --include=python3,adduser,procps,debconf,ca-certificates "$suite" "$empty"
   fi
