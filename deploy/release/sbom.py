@@ -81,6 +81,32 @@ def _library(name: str, version: str, licence: str, vendor: str, how: str) -> di
     }
 
 
+def linked(version: str) -> dict[str, Any]:
+    """The bill of a compiled wheel alone: what is linked into it and nobody could see from outside."""
+    library, root = _nghttp2(), f"pkg:pypi/mcp-ilert@{version}"
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "library",
+                "bom-ref": root,
+                "name": "mcp-ilert",
+                "version": version,
+                "purl": root,
+            }
+        },
+        "components": [library],
+        "dependencies": [{"ref": root, "dependsOn": [library["bom-ref"]]}, {"ref": library["bom-ref"]}],
+        "vulnerabilities": judged(),
+    }
+
+
+def written(bom: Mapping[str, Any]) -> str:
+    return json.dumps(bom, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def completed(bom: Mapping[str, Any], sqlite: str, zstd: str) -> dict[str, Any]:
     """The bill with the C libraries, and with who needs them."""
     components, needs = list(bom["components"]), {one["ref"]: one for one in bom["dependencies"]}
@@ -113,7 +139,7 @@ def main() -> None:
     told = subprocess.run([options.python, "-c", ASK], capture_output=True, text=True, check=True)  # noqa: S603
     bom = completed(json.loads(options.source.read_text()), *told.stdout.split())
     options.target.parent.mkdir(parents=True, exist_ok=True)
-    options.target.write_text(json.dumps(bom, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    options.target.write_text(written(bom))
 
 
 if __name__ == "__main__":
