@@ -68,10 +68,12 @@ def debian(folder: Path, house: Path) -> Place:
     )
     site = folder / "site"
     installed.install(site, version, machine, TOOLS, house=house)
-    python = [
-        *("/bin/sh", str(ROOT / "wheels/in_root.sh"), str(folder / "root")),
-        *("PYTHONPATH=/mnt/site", "PYTHONDONTWRITEBYTECODE=1", f"/usr/bin/python{version}"),
-    ]
+    # Not by PYTHONPATH: a test may start a program without it.
+    local = folder / f"root/usr/local/lib/python{version}/dist-packages"
+    local.mkdir(parents=True, exist_ok=True)
+    (local / "tried.pth").write_text("/mnt/site\n")
+    enter = ["/bin/sh", str(ROOT / "wheels/in_root.sh"), str(folder / "root")]
+    python = [*enter, "PYTHONDONTWRITEBYTECODE=1", f"/usr/bin/python{version}"]
     return Place(
         folder.name, version, machine, folder, site, python, [*python, "-m", "mcp_ilert"], seen_as="/mnt"
     )
