@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -429,6 +430,18 @@ async def test_a_spool_whose_file_was_taken_away_takes_nothing_more_until_it_is_
         await spool.put([entry("A", "after")])
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         assert await lease_all(spool) == [("before", Kind.ALERT), ("after", Kind.ALERT)]
+
+
+async def test_a_spool_that_was_reopened_is_the_file_that_was_there_then(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    store = SqliteStore(path, RULES, Clock())
+    assert store.in_place()
+    shutil.copy(path, tmp_path / "copy.db")
+    (tmp_path / "copy.db").replace(path)
+    assert not store.in_place()
+    store.reopen()
+    assert store.in_place()
+    store.close()
 
 
 async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: Path) -> None:

@@ -171,6 +171,10 @@ class WrittenSpool:
     def use(self, rules: Rules) -> None:
         self._store.engine.rules = rules
 
+    def in_place(self) -> bool:
+        """Whether the file is where the next start will look for it: without it nothing is accepted."""
+        return self._store.in_place()
+
 
 class MemorySpool(WrittenSpool):
     """A spool that forgets. What comes event by event needs no jobs."""

@@ -24,6 +24,7 @@ from mcp_ilert.spool.damage import (
     unread_commits,
 )
 from mcp_ilert.spool.engine import Engine, LostError
+from mcp_ilert.spool.identity import FileIdentity
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
@@ -67,7 +68,7 @@ class Store(Protocol):
 
     def free_bytes(self) -> int: ...
     def in_place(self) -> bool:
-        """Whether the file is where the next start will look for it."""
+        """Whether the file is where the next start will look for it; one look at the disk, from any thread."""
 
     def close(self) -> None: ...
 
@@ -111,9 +112,7 @@ class SqliteStore:
         with _start_errors(path):
             self._connection, self.engine = self._open(rules)
         self._checkpoints = Checkpoints(self._connection)
-        self._identity = _identity(path)
-        self._missed = False
-        """The file was not there when it was looked for last."""
+        self._identity = FileIdentity(path)
 
     def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
         why = "it failed its check while running, or setting it aside was cut off"
@@ -225,7 +224,7 @@ class SqliteStore:
             bring_down(self._path)
             self._connection = connect(self._path)
             self._checkpoints = Checkpoints(self._connection)
-            self._identity = _identity(self._path)
+            self._identity.renew()
             self._check()
             self.engine = Engine(SqliteShelf(self._connection), before.rules)
             self.engine.resume(before.flying, before.touched)
@@ -267,15 +266,7 @@ class SqliteStore:
         ) from error
 
     def in_place(self) -> bool:
-        there = _identity(self._path) == self._identity
-        if not there and not self._missed:
-            log.error(
-                "the spool's file is not where it was",
-                path=str(self._path),
-                what_to_do="nothing is accepted until it is back; a deleted one is in /proc/PID/fd while this runs",
-            )
-        self._missed = not there
-        return there
+        return self._identity.in_place()
 
     def free_bytes(self) -> int:
         enough = self.engine.rules.min_free_bytes
@@ -289,15 +280,6 @@ class SqliteStore:
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
             self._connection.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that takes its name."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - asked at each commit
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
