@@ -231,7 +231,7 @@ def test_however_events_are_gathered_the_lanes_are_as_if_each_were_folded_at_onc
                 assert many.engine.counts().error() == 0
                 critical = Batch(given_entries).critical if step in ACCEPTS else set()
                 assert of(kept(many), critical) == of(kept(one), critical)
-        while many.engine.tail:
+        while many.engine.inbox.tail:
             many.transact(lambda e: e.fold(T0))
         assert kept(many) == kept(one)
         assert many.engine.counts() == one.engine.counts()

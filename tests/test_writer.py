@@ -120,12 +120,12 @@ def test_a_lease_near_the_limit_waits_for_a_part_of_the_inbox_and_not_for_all_of
     writer = Writer(store, Clock())
     for i in range(2):
         list(writer.run([Job(_nobody, puts=[[entry(key=f"{i}-{k}") for k in range(4_500)]])]))
-    asked = store.engine.tail.events
+    asked = store.engine.inbox.tail.events
     put = Job(_nobody, puts=[[entry(key=f"new-{k}")] for k in range(1_500)])
     lease = Job(_nobody, work=lambda engine: engine.lease([Want("default", 1, 1)], {}, T0))
     told = next(news for news in writer.run([put, lease]) if lease in news.jobs)
     assert put not in told.jobs
-    assert asked - store.engine.tail.events <= PART_EVENTS
+    assert asked - store.engine.inbox.tail.events <= PART_EVENTS
     while put not in [job for news in writer.run([]) for job in news.jobs]:
         assert writer.holds
     assert [answer is None for answer in put.answers] == [True] * 1_000 + [False] * 500

@@ -151,7 +151,9 @@ class WrittenSpool:
 
     async def records(self) -> Mapping[str, TargetRecord]:
         return await self._do(
-            lambda engine: {name: TargetRecord(t.paused, t.state) for name, t in engine.targets().items()}
+            lambda engine: {
+                name: TargetRecord(t.paused, t.state) for name, t in engine.targets.by_name.items()
+            }
         )
 
     def counts(self) -> Counts:
@@ -169,7 +171,7 @@ class WrittenSpool:
         await trio.to_thread.run_sync(copy)
 
     def use(self, rules: Rules) -> None:
-        self._store.engine.rules = rules
+        self._store.engine.lanes.rules = rules
 
     def in_place(self) -> bool:
         """Whether the file is where the next start will look for it: without it nothing is accepted."""
@@ -202,7 +204,7 @@ class MemorySpool(WrittenSpool):
         return made
 
     def _tell(self) -> None:
-        if self._store.engine.touched:
+        if self._store.engine.lanes.wakes.touched:
             self._wake(self._store.engine.take_touched())
 
     def counts(self) -> Counts:

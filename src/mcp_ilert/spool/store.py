@@ -23,8 +23,9 @@ from mcp_ilert.spool.damage import (
     unmark,
     unread_commits,
 )
-from mcp_ilert.spool.engine import Engine, LostError
+from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.identity import FileIdentity
+from mcp_ilert.spool.lanes import LostError
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
@@ -226,8 +227,8 @@ class SqliteStore:
             self._checkpoints = Checkpoints(self._connection)
             self._identity.renew()
             self._check()
-            self.engine = Engine(SqliteShelf(self._connection), before.rules)
-            self.engine.resume(before.flying, before.touched)
+            self.engine = Engine(SqliteShelf(self._connection), before.lanes.rules)
+            self.engine.resume(before.leases.flying, before.lanes.wakes.touched)
             self.recover()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             trust(self._connection)
@@ -269,7 +270,7 @@ class SqliteStore:
         return self._identity.in_place()
 
     def free_bytes(self) -> int:
-        enough = self.engine.rules.min_free_bytes
+        enough = self.engine.lanes.rules.min_free_bytes
         room = free_bytes(self._path, enough)
         if room < enough:  # what deliveries have freed may stand in the log alone
             with suppress(apsw.Error):

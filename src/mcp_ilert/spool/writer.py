@@ -119,7 +119,7 @@ class Writer:
     @property
     def busy(self) -> bool:
         """Whether the inbox holds something to be folded, or a digest has members to give back, or jobs are held."""
-        return bool(self._store.engine.tail) or self._store.engine.digests.busy or self.holds
+        return bool(self._store.engine.inbox.tail) or self._store.engine.digests.busy or self.holds
 
     @property
     def holds(self) -> bool:
@@ -135,7 +135,7 @@ class Writer:
             return None
         if self.stalled:
             return REST_SECONDS
-        return 0.0 if self._store.engine.tail.begun else FOLD_IDLE
+        return 0.0 if self._store.engine.inbox.tail.begun else FOLD_IDLE
 
     def lone(self, entry: Entry) -> bool:
         """Take one event, accepted now, as a batch of itself would be; False: its batch has more to do, or to look at.
@@ -143,7 +143,11 @@ class Writer:
         For a store that cannot fail, and of which nobody reads what a transaction leaves but the next one.
         """
         engine = self._store.engine
-        if engine.tail or engine.digests.busy or engine.occupied >= engine.rules.max_pending:
+        if (
+            engine.inbox.tail
+            or engine.digests.busy
+            or engine.ledger.occupied >= engine.lanes.rules.max_pending
+        ):
             return False
         engine.take(entry, entry.accepted_ms)
         self._prune(engine, entry.accepted_ms)
@@ -170,7 +174,7 @@ class Writer:
         are held for the next call; where much waits, they take turns. Leases and settlements wait for neither.
         """
         jobs, self._held = [*self._held, *jobs], []
-        if jobs and (self._lags(1) or (self._store.engine.tail and self._nearly_full(jobs))):
+        if jobs and (self._lags(1) or (self._store.engine.inbox.tail and self._nearly_full(jobs))):
             works = [job for job in jobs if job.work is not None]
             self._held = [job for job in jobs if job.work is None]
             if works:
@@ -180,7 +184,7 @@ class Writer:
                 yield self._refused()
             return
         yield self._batch(jobs)
-        if jobs and (self._lags(2) or self._store.engine.tail.age > FOLD_AFTER):
+        if jobs and (self._lags(2) or self._store.engine.inbox.tail.age > FOLD_AFTER):
             yield self._batch([])
 
     def _refused(self) -> News:
@@ -192,7 +196,7 @@ class Writer:
 
     def _lags(self, parts: int) -> bool:
         """Whether more waits to be folded than the bound, or than one of so many parts of it."""
-        tail = self._store.engine.tail
+        tail = self._store.engine.inbox.tail
         return tail.events > LAG_EVENTS // parts or tail.bytes > LAG_BYTES // parts
 
     def _batch(self, jobs: list[Job]) -> News:
@@ -246,7 +250,7 @@ class Writer:
 
         Also where the disk did not let that be done: it is tried again.
         """
-        waited = self._store.engine.tail.events
+        waited = self._store.engine.inbox.tail.events
         if isinstance(error, McpIlertError | MemoryError) or not waited:
             return False
         try:
@@ -256,7 +260,7 @@ class Writer:
         except FailedError:
             self._store.reopen()
             self.stalled = True
-        return self.stalled or self._store.engine.tail.events < waited
+        return self.stalled or self._store.engine.inbox.tail.events < waited
 
     def _refuse(self, jobs: list[Job], why: str) -> None:
         """What was to be accepted is answered 503; settlements are tried by themselves, for which room is kept.
@@ -300,7 +304,7 @@ class Writer:
         works = [job for job in jobs if job.work is not None]
         named = [(job, job.message) for job in jobs if job.message is not None and job.answers[0] is None]
         engine = self._store.engine
-        direct = batch.events <= DIRECT_FOLD and not engine.tail
+        direct = batch.events <= DIRECT_FOLD and not engine.inbox.tail
         if batch.events and not (works or named or direct or batch.critical or engine.digests.busy):
             self._store.append(batch)
             self.stalled = False
@@ -315,7 +319,7 @@ class Writer:
             fresh = entries if not twins else _entries(job for job in jobs if job not in twins)
             if fresh:
                 engine.accept(fresh, now_ms, fold=direct)
-            elif not works or engine.tail.events <= QUICK_FOLD:
+            elif not works or engine.inbox.tail.events <= QUICK_FOLD:
                 engine.fold(now_ms)
             results.extend((job, job.work(engine)) for job in works if job.work is not None)
             engine.digests.give_back(now_ms)
@@ -336,7 +340,7 @@ class Writer:
 
     def _scarce(self) -> bool:
         """Whether the disk has only the room left that is kept for settling deliveries."""
-        least = self._store.engine.rules.min_free_bytes
+        least = self._store.engine.lanes.rules.min_free_bytes
         return bool(least) and self._store.free_bytes() < least
 
     def _recognise(self, jobs: Iterable[Job]) -> None:
@@ -362,12 +366,12 @@ class Writer:
         """Whether there may be too many lanes with all that these jobs bring."""
         arriving = sum(len(entries) for job in jobs for entries in job.puts)
         engine = self._store.engine
-        return arriving > 0 and engine.occupied + arriving > engine.rules.max_pending
+        return arriving > 0 and engine.ledger.occupied + arriving > engine.lanes.rules.max_pending
 
     def _admit_slowly(self, jobs: list[Job]) -> None:
         """Near the limit, what adds no lane is taken, and critical may go a tenth further; the inbox is folded."""
         engine = self._store.engine
-        limit, counts = engine.rules.max_pending, engine.counts()
+        limit, counts = engine.lanes.rules.max_pending, engine.counts()
         lanes = counts.lanes + counts.members
         there = engine.kept({e.key.lower() for job in jobs for entries in job.puts for e in entries})
         for job in jobs:
