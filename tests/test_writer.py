@@ -11,12 +11,13 @@ from mcp_ilert.errors import McpIlertError, StartError, UnavailableError
 from mcp_ilert.events import Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.folder import Folder
+from mcp_ilert.spool.job import Job
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.tail import PART_EVENTS
 from mcp_ilert.spool.view import SpoolView
-from mcp_ilert.spool.writer import Job, Writer
+from mcp_ilert.spool.writer import Writer
 from spools import T0, Clock, entry, opened
 
 RULES = Rules(min_free_bytes=1)
