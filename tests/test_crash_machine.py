@@ -33,8 +33,8 @@ from mcp_ilert.errors import StartError, UnavailableError
 from mcp_ilert.events import Delivery, Settlement
 from mcp_ilert.spool import checkpoints, tail, transactions
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
+from mcp_ilert.spool.read_model import LaneView
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.spool.view import LaneView
 from spool_life import SpoolLife
 from spools import T0, Clock, entry
 from store_machine import ENDS, LETTERS

@@ -94,7 +94,7 @@ async def test_what_the_watchdog_ends_says_where_it_hung(tmp_path: Path) -> None
         resource.prlimit(bridge.process.pid, resource.RLIMIT_CORE, (0, 0))
         bridge.signal(signal.SIGABRT)
         assert await bridge.exit_code() == -signal.SIGABRT
-        await until(lambda: any("runners.py" in line for line in bridge.plain))  # the writer's thread, waiting
+        await until(lambda: any("runners.py" in line for line in bridge.plain))  # the writer waits
     assert bridge.plain[0] == "Fatal Python error: Aborted"
 
 

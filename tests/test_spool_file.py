@@ -19,11 +19,11 @@ from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.checkpoints import Checkpoints
+from mcp_ilert.spool.connection import migrations
 from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.spool.sqlite import migrations
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.view import SpoolView
 from spools import T0, Clock, Woken, entry, opened

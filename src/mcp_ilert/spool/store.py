@@ -1,4 +1,4 @@
-"""The spool file: opened, locked, transacted on, reopened after a fault, and set aside when it is damaged."""
+"""An engine with transactions around it, in memory or on a spool's file, which is opened anew after a fault."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,38 +7,25 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import apsw
-import msgspec
 import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
 from mcp_ilert.spool.checkpoints import Checkpoints
-from mcp_ilert.spool.damage import (
-    bring_down,
-    keep_log,
-    lost_its_file,
-    mark,
-    mark_of,
-    set_aside,
-    unmark,
-    unread_commits,
-)
+from mcp_ilert.spool.connection import connect, distrust, trust
+from mcp_ilert.spool.damage import bring_down, mark
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.identity import FileIdentity
-from mcp_ilert.spool.lanes import LostError
+from mcp_ilert.spool.opening import DAMAGE_AT_LOADING, DOUBT, open_file, start_errors
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
-from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
+from mcp_ilert.spool.sqlite import SqliteShelf
 from mcp_ilert.spool.tail import Batch
 
 log = structlog.get_logger()
 
 DISK = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
-DOUBT = (apsw.CorruptError, apsw.NotADBError, LostError)
-DAMAGE = (*DOUBT, apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, apsw.FormatError)
-DAMAGE_AT_LOADING = (*DAMAGE, msgspec.DecodeError, ValueError, TypeError, LookupError)
-"""What a spool may raise that is read for the first time; later these would be our own mistakes."""
 
 
 class FullError(Exception):
@@ -110,71 +97,10 @@ class SqliteStore:
         self._doubtful = False
         """The last failure was that something stored makes no sense."""
         self._doubts = 0
-        with _start_errors(path):
-            self._connection, self.engine = self._open(rules)
+        with start_errors(path):
+            self._connection, self.engine = open_file(path, rules, now_ms)
         self._checkpoints = Checkpoints(self._connection)
         self._identity = FileIdentity(path)
-
-    def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
-        why = "it failed its check while running, or setting it aside was cut off"
-        if not mark_of(self._path).exists():
-            try:
-                if not lost_its_file(self._path):
-                    return self._open_file(rules, unknown_until=self._emptied(rules))
-                why = "there is a log without the file that it belongs to"
-            except DAMAGE_AT_LOADING as error:
-                why = repr(error)
-            mark(self._path)
-        kept_as = set_aside(self._path, self._now_ms())
-        log.error(
-            "spool set aside",
-            path=str(self._path),
-            kept_as=kept_as,
-            why=why,
-            what_to_do="the bridge goes on with a new spool; keep the old file to recover events from it",
-        )
-        opened = self._open_file(rules, unknown_until=self._now_ms() + rules.remember_open_ms)
-        unmark(self._path)
-        return opened
-
-    def _emptied(self, rules: Rules) -> int:
-        """An empty file is a start that was cut off, or a spool that was emptied: what it knew is not known."""
-        if not self._path.exists() or self._path.stat().st_size:
-            return 0
-        log.warning("the spool's file is empty; keys count as unknown", path=str(self._path))
-        return self._now_ms() + rules.remember_open_ms
-
-    def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
-        """Keep a log that cannot be read to its end, before it is written over; until when keys then are unknown."""
-        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        commits = unread_commits(self._path, max(0, frames))
-        if not commits:
-            return 0
-        log.error(
-            "the end of the spool's log cannot be read",
-            path=str(self._path),
-            commits=commits,
-            kept_as=keep_log(self._path, self._now_ms()),
-            what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
-        )
-        return self._now_ms() + rules.remember_open_ms if commits > 1 else 0
-
-    def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        bring_down(self._path)
-        connection = connect(self._path)
-        try:
-            unknown_until = max(unknown_until, self._log_unread(connection, rules))
-            shelf = SqliteShelf(connection)
-            if unknown_until:
-                with connection:
-                    shelf.set_assume_unknown(unknown_until)
-            engine = Engine(shelf, rules)
-            trust(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, engine
 
     def transact(self, work: Callable[[Engine], object]) -> None:
         with self._translated():
@@ -301,7 +227,7 @@ def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
 
 
 def _start(store: SqliteStore, path: Path) -> None:
-    with _start_errors(path):
+    with start_errors(path):
         os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
     try:
         store.recover()
@@ -310,28 +236,4 @@ def _start(store: SqliteStore, path: Path) -> None:
     except FullError as error:
         raise StartError(
             f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
-        ) from error
-
-
-@contextmanager
-def _start_errors(path: Path) -> Iterator[None]:
-    """What may be wrong with a disk at a start, as a line that says what to do."""
-    try:
-        yield
-    except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StartError(
-            f"spool.path: {path} cannot be written ({error}): give the process's user the right to "
-            "write the file and its folder, or set another spool.path"
-        ) from error
-    except apsw.FullError as error:
-        raise StartError(
-            f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
-        ) from error
-    except apsw.BusyError as error:
-        raise StartError(
-            f"spool.path: {path} is held by another program ({error}): end it, then start again"
-        ) from error
-    except apsw.Error as error:
-        raise StartError(
-            f"spool.path: {path} cannot be opened ({error}): check the disk, then start again"
         ) from error
