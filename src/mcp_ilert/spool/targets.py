@@ -60,6 +60,6 @@ class Targets:
 
     def save_lanes(self) -> None:
         """Store the numbers of lanes that have changed."""
-        for target in self:
+        for target in tuple(self.by_name.values()):
             if target.lanes != self.lanes[target.id]:
                 self.save(msgspec.structs.replace(target, lanes=self.lanes[target.id]))
