@@ -133,7 +133,7 @@ def test_an_abi3_build_is_one_wheel_for_all_pythons_from_3_11_on(tree: Path) -> 
     for path in (
         tree / "src/mcp_ilert/_fast"
     ).iterdir():  # one that reads bytes by macros, and one in plain Python
-        if path.stem not in {"__init__", "http1", "token_bucket"}:
+        if not path.stem.startswith(("__init__", "http1", "token_bucket")):
             path.unlink()
     built = build_wheel(tree, MCP_ILERT_ABI3="1", MCP_ILERT_REQUIRE_FAST="1")
     assert built.returncode == 0, built.stdout

@@ -2,8 +2,8 @@
 
 What is done with it stands in http2.pyx and, one thing a file and in inline functions, in: http2_head (a
 request's head), http2_allowance (what a client may cost), http2_bodies (bodies and windows), http2_answers,
-http2_foreign (the streams of others), http2_leaving (the way to GOAWAY), http2_ending (the end of streams, and
-of the connection), http2_frames (what a client's frames mean), http2_callbacks (what libnghttp2 calls). A file
+http2_foreign (the streams of others), http2_leaving (the way to GOAWAY), http2_ending (the end of streams,
+and of the connection), http2_frames (what frames mean), http2_callbacks (what libnghttp2 calls). A file
 uses those named before it. All are one extension module: libnghttp2 is linked once, and a call is one in C.
 """
 
