@@ -21,7 +21,9 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.pyport cimport PY_SSIZE_T_MAX
 
-from mcp_ilert._fast cimport http1_answers as answers, http1_buffer as buffer, http1_requests as requests
+cimport mcp_ilert._fast.http1_answers as answers
+cimport mcp_ilert._fast.http1_buffer as buffer
+cimport mcp_ilert._fast.http1_requests as requests
 from mcp_ilert._fast.http1_head cimport prepare
 
 from email.utils import formatdate

@@ -3,7 +3,7 @@
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.string cimport memchr, memcmp
 
-from mcp_ilert._fast cimport http1_chunks as chunks
+cimport mcp_ilert._fast.http1_chunks as chunks
 from mcp_ilert._fast.http1 cimport Http1Session
 from mcp_ilert._fast.http1_head cimport (
     COMPLETE, LINE_SIZE, PARTIAL, STRANGE, Fields, Found, Slice, read_head, read_length)

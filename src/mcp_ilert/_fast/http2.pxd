@@ -10,7 +10,7 @@ uses those named before it. All are one extension module: libnghttp2 is linked o
 cimport cython
 from libc.stdint cimport int32_t, uint32_t
 
-from mcp_ilert._fast cimport http2_head
+cimport mcp_ilert._fast.http2_head as http2_head
 from mcp_ilert._fast.http2_allowance cimport Allowance
 from mcp_ilert._fast.nghttp2 cimport nghttp2_session
 

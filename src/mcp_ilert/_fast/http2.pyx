@@ -13,14 +13,12 @@ from cpython.mem cimport PyMem_Free
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from mcp_ilert._fast cimport (
-    http2_allowance as allowance,
-    http2_answers as answers,
-    http2_ending as ending,
-    http2_foreign as foreigners,
-    http2_head,
-    http2_leaving as leaving,
-)
+cimport mcp_ilert._fast.http2_allowance as allowance
+cimport mcp_ilert._fast.http2_answers as answers
+cimport mcp_ilert._fast.http2_ending as ending
+cimport mcp_ilert._fast.http2_foreign as foreigners
+cimport mcp_ilert._fast.http2_head as http2_head
+cimport mcp_ilert._fast.http2_leaving as leaving
 from mcp_ilert._fast.http2_callbacks cimport prepare
 from mcp_ilert._fast.nghttp2 cimport *
 

@@ -5,7 +5,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from mcp_ilert._fast cimport http2_allowance
+cimport mcp_ilert._fast.http2_allowance as http2_allowance
 from mcp_ilert._fast.http2 cimport Http2Session, Stream
 from mcp_ilert._fast.http2_bodies cimport release
 from mcp_ilert._fast.nghttp2 cimport *

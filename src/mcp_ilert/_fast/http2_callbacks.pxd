@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 
-from mcp_ilert._fast cimport http2_frames as frames
+cimport mcp_ilert._fast.http2_frames as frames
 from mcp_ilert._fast.http2 cimport Http2Session
 from mcp_ilert._fast.http2_leaving cimport heard
 from mcp_ilert._fast.nghttp2 cimport *

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int32_t, uint32_t
 
-from mcp_ilert._fast cimport http2_foreign as foreign
+cimport mcp_ilert._fast.http2_foreign as foreign
 from mcp_ilert._fast.http2 cimport Http2Session, Stream
 from mcp_ilert._fast.http2_answers cimport refuse
 from mcp_ilert._fast.http2_bodies cimport release

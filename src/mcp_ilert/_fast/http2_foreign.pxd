@@ -8,7 +8,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from mcp_ilert._fast cimport http2_head
+cimport mcp_ilert._fast.http2_head as http2_head
 from mcp_ilert._fast.http2 cimport SEND_CHUNK, Http2Session, Stream
 from mcp_ilert._fast.http2_answers cimport finished, pay, refuse, submit_head
 from mcp_ilert._fast.http2_bodies cimport narrow, release, whole

@@ -7,7 +7,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport int32_t, uint32_t
 from libc.string cimport memcmp
 
-from mcp_ilert._fast cimport http2_allowance, http2_foreign as foreign, http2_head
+cimport mcp_ilert._fast.http2_allowance as http2_allowance
+cimport mcp_ilert._fast.http2_foreign as foreign
+cimport mcp_ilert._fast.http2_head as http2_head
 from mcp_ilert._fast.http2 cimport MAX_STREAMS, Http2Session, Stream
 from mcp_ilert._fast.http2_allowance cimport REQUEST_CREDIT, SETTINGS_COST
 from mcp_ilert._fast.http2_answers cimport go_on, refuse

@@ -17,7 +17,8 @@ from libc.errno cimport errno
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 
-from mcp_ilert._fast cimport epoll, reactor_accepting as accepting
+cimport mcp_ilert._fast.epoll as epoll
+cimport mcp_ilert._fast.reactor_accepting as accepting
 from mcp_ilert._fast.epoll cimport (
     EPOLL_CLOEXEC, EPOLL_CTL_ADD, EPOLLERR, EPOLLHUP, EPOLLIN, EPOLLOUT, epoll_create1, epoll_wait)
 from mcp_ilert._fast.reactor_ending cimport drop, fail
