@@ -19,9 +19,7 @@ from mcp_ilert.config.show import clean, quoted, show_key
 from mcp_ilert.errors import ConfigError
 
 LARGEST = 1 << 20
-LEAST = (
-    "it needs at least ilert.api_key or ilert.webhook_key, or {} where the environment gives one of them"
-)
+LEAST = "it needs at least ilert.api_key or ilert.webhook_key, or {} where the environment gives one of them"
 """A file without anything is rather half written than meant: a reload must not take all tokens away."""
 MERGE_TAG = "tag:yaml.org,2002:merge"
 _SHORT_QUOTATION = re.compile(r"'(\\?[^\w\s]|\\?.|<[a-z ]+>)'|\"\\?.\"")
