@@ -177,8 +177,9 @@ class SpoolView:
                     dead += lane.dead_count()
                     lanes += bool(lane.pending())
                     last = lane_id
+            targets = self._shelf.targets()
         recounted = msgspec.structs.replace(counts, pending=pending, dead=dead, lanes=lanes)
-        wrong = int(recounted != counts) or digests.wrong(self._shelf.targets(), counts.digested)
+        wrong = int(recounted != counts) or digests.wrong(targets, counts.digested)
         return Audit(counts, recounted, recounted.error() or wrong)
 
     def backup(self, path: Path) -> None:
