@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -79,6 +80,23 @@ async def test_a_spool_of_a_newer_version_is_refused_in_a_clear_line(tmp_path: P
             pass
     with pytest.raises(SpoolError, match=r"is of version 99.*: use the newer mcp-ilert"):
         SpoolView(tmp_path / "spool.db")
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (Path("none.db"), "none.db does not exist"),
+        (Path("a.txt/spool.db"), "spool.db does not exist"),
+        (Path("x" * 5000), "cannot be read (File name too long)"),
+    ],
+    ids=["none", "below a file", "cannot be told"],
+)
+def test_a_spool_that_cannot_be_looked_at_is_told_from_one_that_is_not_there(
+    tmp_path: Path, path: Path, why: str
+) -> None:
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(SpoolError, match=re.escape(why)):
+        SpoolView(tmp_path / path)
 
 
 NEWER_THAN_1 = (

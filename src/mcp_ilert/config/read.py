@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from mcp_ilert.config.files import found, is_file
 from mcp_ilert.config.show import clean, quoted, show_key
 from mcp_ilert.errors import ConfigError
 
@@ -32,13 +33,13 @@ def read_file(path: Path) -> object:
     if parse is None:
         raise ConfigError([f"{label}: the file's name must end in {', '.join(_PARSERS)}"])
     try:
-        if not path.is_file():
-            raise ConfigError([f"{label}: {'is not a file' if path.exists() else 'no such file'}"])
+        there = found(path)
+        if there is None or not is_file(there):
+            raise ConfigError([f"{label}: {'is not a file' if there else 'no such file'}"])
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "not a path"
-        raise ConfigError([f"{label}: cannot be read: {reason}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{label}: cannot be read: {error.strerror}"]) from None
     return parse_bytes(raw, path.suffix, label)
 
 

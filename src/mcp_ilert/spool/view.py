@@ -9,6 +9,7 @@ import apsw
 import msgspec
 
 from mcp_ilert.clock import NowMs, wall_ms
+from mcp_ilert.config.files import found
 from mcp_ilert.errors import SpoolError
 from mcp_ilert.events import Counts, Severity
 from mcp_ilert.spool.backup import backup
@@ -39,7 +40,11 @@ class SpoolView:
         self._path = path
         self._now_ms = now_ms
         self._sql = queries()
-        if not path.exists():
+        try:
+            there = found(path)
+        except OSError as error:
+            raise SpoolError(f"spool: {path} cannot be read ({error.strerror})") from error
+        if there is None:
             raise SpoolError(
                 f"spool: {path} does not exist: give the spool's file by --spool, or its config by --config"
             )
