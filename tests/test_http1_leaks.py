@@ -1,10 +1,8 @@
 """The compiled HTTP/1.1 session leaves nothing behind, however a connection goes."""
 
-import sys
-
 import pytest
 
-from leaks import blocks_leaked, kilobytes_grown
+from leaks import blocks_leaked, kilobytes_grown, references
 from mcp_ilert.wire import Arrival, Bounds
 
 http1 = pytest.importorskip("mcp_ilert._fast.http1", reason="_fast/http1 is not compiled here")
@@ -67,9 +65,9 @@ TALKS = {
 @pytest.mark.parametrize("step", TALKS.values(), ids=TALKS.keys())
 def test_no_object_is_left(step):
     shared = (None, b"", 202, BOUNDS, CALENDAR)
-    before = [sys.getrefcount(one) for one in shared]
+    before = references(*shared)
     assert blocks_leaked(step) == 0
-    after = [sys.getrefcount(one) for one in shared]
+    after = references(*shared)
     assert all(new - old < 500 for new, old in zip(after, before, strict=True))
 
 

@@ -1,14 +1,13 @@
 """The HTTP/2 session leaves nothing behind, however a connection goes, and whatever is sent."""
 
 import itertools
-import sys
 
 import pytest
 from h2.settings import SettingCodes
 from hyperframe.frame import DataFrame, HeadersFrame, PingFrame, RstStreamFrame
 
 from http2_client import GET, POST, Attacker, Foreign, http2
-from leaks import blocks_leaked, kilobytes_grown
+from leaks import blocks_leaked, kilobytes_grown, references
 from mcp_ilert.wire import Arrival, Bounds
 
 BUDGET = http2.Budget()
@@ -121,9 +120,9 @@ TALKS = {
 @pytest.mark.parametrize(("talk", "end"), TALKS.values(), ids=TALKS)
 def test_no_object_is_left(talk, end):
     shared = (None, b"", 202, BOUNDS, BUDGET)
-    before = [sys.getrefcount(one) for one in shared]
+    before = references(*shared)
     assert blocks_leaked(lambda: talk.talk(end), 1_000) == 0
-    after = [sys.getrefcount(one) for one in shared]
+    after = references(*shared)
     assert all(new - old < 200 for new, old in zip(after, before, strict=True))
     assert BUDGET.held == 0
 

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -210,7 +211,7 @@ def tried(name: str, house: Path, arguments: Sequence[str]) -> Seen:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--wheelhouse", type=Path, default=places.ROOT / "wheels/dist/wheelhouse")
-    parser.add_argument("--pytest", default="", help="further words for pytest, between spaces")
+    parser.add_argument("--pytest", default="", help="further words for pytest, as a shell takes them")
     parser.add_argument("places", nargs="*", default=["venv"], metavar="PLACE", help=", ".join(places.PLACES))
     options = parser.parse_args()
     if unknown := set(options.places) - set(places.PLACES):
@@ -223,7 +224,7 @@ def main() -> None:
     well = True
     for name in options.places:
         print(f"mcp-ilert: {name}", flush=True)
-        seen = tried(name, options.wheelhouse.resolve(), options.pytest.split())
+        seen = tried(name, options.wheelhouse.resolve(), shlex.split(options.pytest))
         line = f"{name}: {'passed' if seen.well else 'FAILED'}: {seen.text}\n"
         (places.WORK / f"{name}.txt").write_text(line)
         print(line, end="", flush=True)
