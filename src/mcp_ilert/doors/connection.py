@@ -12,7 +12,7 @@ import msgspec
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
@@ -148,22 +148,12 @@ class Connection:
             await self._protocol.handle(RawData(data))
         except H2ProtocolAssumedError as error:  # prior knowledge: the preface is there
             await self._turn_to_http2(tasks, error.data)
-        except H2CProtocolRequiredError as error:  # Upgrade: h2c
-            await self._turn_to_http2(tasks, error.data, error.headers, error.settings)
 
-    async def _turn_to_http2(
-        self,
-        tasks: TaskGroup,
-        data: bytes,
-        headers: list[tuple[bytes, bytes]] | None = None,
-        settings: bytes | None = None,
-    ) -> None:
-        protocol = self._speak(Http2, tasks)
-        self._protocol = protocol
-        await protocol.initiate(headers, settings)
+    async def _turn_to_http2(self, tasks: TaskGroup, data: bytes) -> None:
+        self._protocol = protocol = self._speak(Http2, tasks)
+        await protocol.initiate()
         self._rest()
-        if data:
-            await protocol.handle(RawData(data))
+        await protocol.handle(RawData(data))
 
     def _rest(self) -> None:
         """Nothing is under way: wait for the next request."""

@@ -1,8 +1,8 @@
 """Hypercorn's protocols, mended where a hostile or an impatient client would reach past them.
 
-HTTP/1.1: what is no HTTP is answered by a problem+json. HTTP/2: data of a stream that has been answered is thrown
-away (Hypercorn would end the connection, and with it the server); a stream answered before its request ended is
-reset with NO_ERROR; a client that opens and resets streams without end is sent away.
+HTTP/1.1: what is no HTTP, or could be read in two ways, is answered by a problem+json. HTTP/2: data of a stream that
+has been answered is thrown away (Hypercorn would end the connection, and with it the server); a stream answered before
+its request ended is reset with NO_ERROR; a client that opens and resets streams without end is sent away.
 """
 
 import json
@@ -20,7 +20,9 @@ from hypercorn.events import Closed, Updated
 from hypercorn.protocol.events import EndBody, StreamClosed
 from hypercorn.protocol.events import Event as StreamEvent
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.h11 import H2ProtocolAssumedError, H11Protocol
+
+from mcp_ilert.doors.strict import StrictConnection
 
 log = structlog.get_logger()
 
@@ -59,7 +61,6 @@ def hypercorn_config() -> Config:
     config.accesslog = None
     config.errorlog = None
     config.include_server_header = False
-    config.h11_max_incomplete_size = MAX_HEADER_BYTES
     config.h2_max_header_list_size = MAX_HEADER_BYTES
     config.h2_max_concurrent_streams = MAX_STREAMS
     config.keep_alive_max_requests = 2**62
@@ -67,14 +68,27 @@ def hypercorn_config() -> Config:
 
 
 class Http1(H11Protocol):
-    """HTTP/1.1 on one connection."""
+    """HTTP/1.1 on one connection, read strictly."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._strict = StrictConnection(MAX_HEADER_BYTES)
+        self.connection = self._strict
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Only the preface turns to HTTP/2. `Upgrade: h2c` is passed over, as RFC 9113 has it.
+
+        A proxy that lets it through would carry, unseen, whatever comes after.
+        """
+        if event.http_version == b"2.0":
+            raise H2ProtocolAssumedError(b"PRI * HTTP/2.0\r\n\r\n" + self._strict.trailing_data[0])
 
     async def _send_error_response(self, status_code: int) -> None:
         status = HTTPStatus(status_code)
         problem = {
             "title": status.phrase,
             "status": status_code,
-            "detail": "this is not a request in HTTP/1.1",
+            "detail": self._strict.fault or "this is not a request in HTTP/1.1",
         }
         if status_code == 431:
             problem["detail"] = f"the request's head is larger than {MAX_HEADER_BYTES} bytes"
