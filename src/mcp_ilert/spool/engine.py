@@ -207,6 +207,13 @@ class Engine:
         """Fold what the tail has of these lower-cased keys."""
         self._folder.fold(self._ahead(keys), now_ms)
 
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Accept the entries and fold nothing; they are the tail's last."""
+        batch = Batch(entries)
+        self._count_batch(batch)
+        if batch.kept:
+            self.shelf.append(self._follow(batch.kept, batch.bytes), len(batch.kept), ENCODE(batch.kept))
+
     def out_of_tail(self, key: str) -> Sequence[Entry]:
         """What the tail has of a lower-cased key, which the caller folds or sets aside, each in its turn."""
         return self._ahead((key,))[key]

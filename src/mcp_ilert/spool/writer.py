@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 import structlog
@@ -18,7 +19,7 @@ import trio
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, RepeatedError, SpoolError, StartError, UnavailableError
 from mcp_ilert.events import DROP, Counts, Entry, Kind, Message, Severity
-from mcp_ilert.spool.aside import fold_around
+from mcp_ilert.spool.aside import DISK, KEYS_IN_VAIN, fold_around, keep_unfolded
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.tail import Batch
@@ -115,6 +116,8 @@ class Writer:
         """The last transaction failed: what is to be folded waits a while."""
         self._set_aside = 0
         """Events that could not be folded and became dead letters, not told yet."""
+        self._vain = 0
+        """Requests in a row whose events could not be folded with their acceptance."""
 
     @property
     def busy(self) -> bool:
@@ -281,7 +284,7 @@ class Writer:
                     job.answers[i] = one.answers[0]
             return
         try:
-            self._transact([job])
+            self._transact_around(job)
         except FullError:
             job.refuse(UnavailableError("the spool's disk is full"))
         except FailedError as error:
@@ -292,6 +295,22 @@ class Writer:
             wrong.__cause__ = error
             job.refuse(wrong)
             job.error = error
+
+    def _transact_around(self, job: Job) -> None:
+        """Do it; a request that cannot be folded is kept, and what is bad of it set aside before it is answered."""
+        try:
+            self._transact([job])
+        except DISK:
+            raise
+        except Exception as error:
+            whole_failed = isinstance(error, McpIlertError | MemoryError) or self._vain >= KEYS_IN_VAIN
+            if job.work is not None or whole_failed:
+                raise
+            self._vain += 1
+            for entries in job.taken():
+                job.answers = [keep_unfolded(self._store, entries, job.message, self._now_ms())]
+            with suppress(Exception):  # it is kept, and the next fold will tell
+                self._mended(error)
 
     def _transact(self, jobs: list[Job]) -> None:
         now_ms = self._now_ms()
@@ -323,6 +342,7 @@ class Writer:
 
         self._store.transact(work)
         self.stalled = False
+        self._vain = 0 if direct and entries else self._vain
         for job, repeated in twins.items():
             job.answers = [repeated]
         for job, result in results:
