@@ -55,3 +55,18 @@ def test_completing_changes_nothing_of_what_it_was_given() -> None:
     before = repr(FROM_PIP)
     assert sbom.completed(FROM_PIP, "3.54.1", "1.5.7") == sbom.completed(FROM_PIP, "3.54.1", "1.5.7")
     assert repr(FROM_PIP) == before
+
+
+def test_a_scanner_is_told_what_became_of_each_flaw_of_a_library_that_is_known_by_its_version() -> None:
+    bom = sbom.completed(FROM_PIP, "3.54.1", "1.5.7")
+    library = next(one for one in bom["components"] if one["name"] == "nghttp2")
+    patched = {flaw["id"] for patch in library["pedigree"]["patches"] for flaw in patch["resolves"]}
+    told = {one["id"]: one for one in bom["vulnerabilities"]}
+    assert {
+        one for one, said in told.items() if said["analysis"]["state"] == "resolved_with_pedigree"
+    } == patched
+    assert patched == {
+        file.stem.removeprefix("nghttp2-") for file in (ROOT / "wheels/patches").glob("nghttp2-*")
+    }
+    assert all(said["affects"] == [{"ref": library["bom-ref"]}] for said in told.values())
+    assert all(said["analysis"]["detail"] for said in told.values())

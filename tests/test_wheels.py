@@ -1,16 +1,20 @@
 """What the scripts of `wheels/` decide: bytes that depend on files alone, and what is locked for whom."""
 
 import io
+import json
 import sys
 import tarfile
 from pathlib import Path
+from zipfile import ZipInfo
 
 import pytest
+from wheel.wheelfile import WheelFile
 
 ROOT = Path(__file__).parent.parent
 pytest.importorskip("packaging")
 sys.path.insert(0, str(ROOT / "wheels"))
 
+import bill  # noqa: E402
 import installed  # noqa: E402
 import sdist  # noqa: E402
 import wheelhouse  # noqa: E402
@@ -76,3 +80,28 @@ def test_tools_beside_what_runs_are_named_once() -> None:
     assert "pytest" in names
     assert "cffi" in names  # which runs on Windows alone, and here is needed by a tool
     assert "trio" not in names
+
+
+def a_wheel(folder: Path) -> Path:
+    folder.mkdir()
+    wheel = folder / "mcp_ilert-1.2.3-cp311-cp311-linux_x86_64.whl"
+    with WheelFile(wheel, "w") as made:
+        for name in ("mcp_ilert/__init__.py", "mcp_ilert-1.2.3.dist-info/METADATA"):
+            made.writestr(ZipInfo(name, (2026, 1, 2, 3, 4, 6)), name.encode())
+    return wheel
+
+
+def test_a_wheel_tells_scanners_what_is_linked_into_it_and_is_a_whole_wheel_still(tmp_path: Path) -> None:
+    one, other = (a_wheel(tmp_path / name) for name in ("one", "other"))
+    bill.add(one)
+    bill.add(other)
+    assert one.read_bytes() == other.read_bytes()
+    with WheelFile(one) as read:  # which refuses what RECORD does not vouch for
+        told = json.loads(read.read("mcp_ilert-1.2.3.dist-info/sboms/mcp-ilert.cdx.json"))
+        assert read.read("mcp_ilert/__init__.py") == b"mcp_ilert/__init__.py"
+        assert {entry.date_time for entry in read.infolist() if entry.filename != read.record_path} == {
+            (2026, 1, 2, 3, 4, 6)
+        }
+    assert told["metadata"]["component"]["version"] == "1.2.3"
+    assert [one["name"] for one in told["components"]] == ["nghttp2"]
+    assert {one["id"] for one in told["vulnerabilities"]} >= {"CVE-2026-27135"}

@@ -96,6 +96,7 @@ MCP_ILERT_PURE=1 logged "$tools/bin/python" -m build --sdist --no-isolation --ou
 "$tools/bin/python" "$root/wheels/sdist.py" "$out"/mcp_ilert-*.tar.gz
 
 say "checking"
+logged "$tools/bin/python" "$root/wheels/bill.py" "$work"/raw/*.whl
 cd "$out"
 for wheel in "$work"/raw/*.whl; do   # a name like manylinux_2_17_aarch64 is refused on x86_64; auto is not
   logged "$tools/bin/auditwheel" repair --plat auto -w "$out" "$wheel"

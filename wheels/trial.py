@@ -1,9 +1,10 @@
-"""Tries a packaged bridge as it will be used: start it beside its sandbox, post an event, see it delivered, stop it.
+"""Tries a packaged bridge as it will be used: start it beside its sandbox, post an event, see it delivered, stop it;
+then the same with `demo`, which starts both.
 
     python wheels/trial.py [--folder F] [--seen-as G] -- COMMAND…
 
 COMMAND is what is otherwise called `mcp-ilert`; it may run under emulation, or in another root folder which sees
-the folder F as G. Prints a line of JSON: start, delivery and stop in seconds, memory in MiB.
+the folder F as G. Prints a line of JSON: start, delivery and stop in seconds, memory in MiB, and the demo's account.
 """
 
 import argparse
@@ -25,6 +26,8 @@ PATIENCE = 120.0
 """Seconds for a step that comes to an end: emulated, on a busy machine, it may take long."""
 STOP_SECONDS = 10.0
 """What container runtimes give before they kill."""
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""A proxy of the machine has no part in this."""
 EVENT = {"mcp_id": "trial-1", "source": "trial", "priority": 1, "summary": "Disk full", "tags": ["disk"]}
 
 
@@ -78,6 +81,22 @@ def memory(pid: int) -> float:
     return max([int(own[1]) / 1024 if own else 0.0, *(memory(int(child)) for child in children)])
 
 
+def post(url: str) -> None:
+    request = urllib.request.Request(url, json.dumps(EVENT).encode(), {"Content-Type": "application/json"})
+    with DIRECT.open(request, timeout=PATIENCE) as answer:
+        if answer.status != 202:
+            raise SystemExit(f"trial: the event was answered with {answer.status}")
+
+
+def demo(command: list[str]) -> str:
+    """The account that it gives at its end: what was accepted is what was delivered."""
+    with running(*command, "demo", "--port", "0") as program:
+        post(program.line(r"^events +(http://\S+)")[1])
+        program.line(r"ALERT trial-1 .* 202 ")
+        program.stop()
+        return program.line(r"^1 accepted = 1 delivered .* 0 still waiting$")[0]
+
+
 def trial(command: list[str], folder: Path, seen_as: str) -> dict[str, float | str]:
     """What came of it; ends the program where something is not as promised."""
     version = subprocess.run([*command, "--version"], capture_output=True, text=True, check=True)
@@ -97,16 +116,10 @@ def trial(command: list[str], folder: Path, seen_as: str) -> dict[str, float | s
             url = json.loads(bridge.line(r'\{.*"started".*\}')[0])["url"]
             start = time.monotonic() - bridge.began
             asked = time.monotonic()
-            request = urllib.request.Request(
-                f"{url}/events", json.dumps(EVENT).encode(), {"Content-Type": "application/json"}
-            )
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(request, timeout=PATIENCE) as answer:
-                if answer.status != 202:
-                    raise SystemExit(f"trial: the event was answered with {answer.status}")
+            post(f"{url}/events")
             sandbox.line(r"20\d.*ALERT.*trial-1")
             delivered = time.monotonic() - asked
-            with opener.open(f"{url}/", timeout=PATIENCE) as page:  # its files have come along
+            with DIRECT.open(f"{url}/", timeout=PATIENCE) as page:  # its files have come along
                 if b"</html>" not in page.read():
                     raise SystemExit("trial: the status page is not whole")
             held = memory(bridge.process.pid)
@@ -120,6 +133,7 @@ def trial(command: list[str], folder: Path, seen_as: str) -> dict[str, float | s
         "delivered_s": round(delivered, 2),
         "stop_s": round(stop, 2),
         "memory_mib": round(held, 1),
+        "demo": demo(command),
     }
 
 

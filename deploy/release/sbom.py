@@ -18,6 +18,8 @@ NGHTTP2 = "1.64.0"
 """What wheels, executables and images have linked in (wheels/); an sdist is built against the system's."""
 NGHTTP2_PATCHED = ("CVE-2026-27135",)
 """What its authors have mended since, and wheels/patches applies."""
+NGHTTP2_ELSEWHERE = {"CVE-2026-58055": "a flaw of the proxy nghttpx; only lib/ is compiled"}
+"""What is said of that version and is not in what we compile, with why."""
 ASK = "import apsw, backports.zstd as z; print(apsw.sqlite_lib_version(), z.zstd_version)"
 
 
@@ -53,6 +55,19 @@ def _nghttp2() -> dict[str, Any]:
     return {**library, "pedigree": {"patches": patches}}
 
 
+def judged() -> list[dict[str, Any]]:
+    """What is known against libnghttp2's version, and what we say of it: a scanner goes by the version alone."""
+    patched = {"state": "resolved_with_pedigree", "detail": "its authors' change is applied (wheels/patches)"}
+    elsewhere = {"state": "not_affected", "justification": "code_not_present"}
+    found = dict.fromkeys(NGHTTP2_PATCHED, patched) | {
+        identity: {**elsewhere, "detail": why} for identity, why in NGHTTP2_ELSEWHERE.items()
+    }
+    return [
+        {"id": identity, "analysis": analysis, "affects": [{"ref": f"nghttp2@{NGHTTP2}"}]}
+        for identity, analysis in sorted(found.items())
+    ]
+
+
 def _library(name: str, version: str, licence: str, vendor: str, how: str) -> dict[str, Any]:
     return {
         "type": "library",
@@ -64,6 +79,32 @@ def _library(name: str, version: str, licence: str, vendor: str, how: str) -> di
         "purl": f"pkg:generic/{name}@{version}",
         "cpe": f"cpe:2.3:a:{vendor}:{name}:{version}:*:*:*:*:*:*:*",
     }
+
+
+def linked(version: str) -> dict[str, Any]:
+    """The bill of a compiled wheel alone: what is linked into it and nobody could see from outside."""
+    library, root = _nghttp2(), f"pkg:pypi/mcp-ilert@{version}"
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "library",
+                "bom-ref": root,
+                "name": "mcp-ilert",
+                "version": version,
+                "purl": root,
+            }
+        },
+        "components": [library],
+        "dependencies": [{"ref": root, "dependsOn": [library["bom-ref"]]}, {"ref": library["bom-ref"]}],
+        "vulnerabilities": judged(),
+    }
+
+
+def written(bom: Mapping[str, Any]) -> str:
+    return json.dumps(bom, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def completed(bom: Mapping[str, Any], sqlite: str, zstd: str) -> dict[str, Any]:
@@ -85,6 +126,7 @@ def completed(bom: Mapping[str, Any], sqlite: str, zstd: str) -> dict[str, Any]:
         "metadata": {**bom["metadata"], "component": root},
         "components": sorted(components, key=lambda one: (one["name"].lower(), one.get("version", ""))),
         "dependencies": [needs[ref] for ref in sorted(needs)],
+        "vulnerabilities": judged(),
     }
 
 
@@ -97,7 +139,7 @@ def main() -> None:
     told = subprocess.run([options.python, "-c", ASK], capture_output=True, text=True, check=True)  # noqa: S603
     bom = completed(json.loads(options.source.read_text()), *told.stdout.split())
     options.target.parent.mkdir(parents=True, exist_ok=True)
-    options.target.write_text(json.dumps(bom, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    options.target.write_text(written(bom))
 
 
 if __name__ == "__main__":
