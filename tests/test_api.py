@@ -252,7 +252,7 @@ async def test_the_key_that_is_looked_for_comes_at_once_and_once_however_much_is
 
     async def found(query: str) -> list[list[str]]:
         pages: list[list[str]] = []
-        after = ""
+        after: str | None = ""
         while after is not None:
             page = await api.json(f"waiting?{query}" + (f"&after={after}" if after else ""))
             pages.append([lane["key"] for lane in page["lanes"]])
