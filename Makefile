@@ -176,9 +176,10 @@ wheels-verify: ## the wheels once more in two other folders: the same bytes?
 wheelhouse: wheels/dist/SHA256SUMS ## our wheels and those of all locked dependencies, for both, in wheels/dist/wheelhouse
 	@$(WHEEL_TOOLS) wheels/wheelhouse.py $(if $(PYTHONS),--pythons $(PYTHONS))
 
-# As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. ON=venv needs neither.
-wheels-test: wheels/dist/wheelhouse/requirements.txt ## the tests and a trial on what is installed from the wheelhouse (ON="venv bookworm-arm64 trixie-amd64 trixie-arm64")
-	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),venv bookworm-arm64 trixie-amd64 trixie-arm64)
+# As root, on Debian: mmdebstrap, and for arm64 qemu-user-static and Linux 6.7. The first four need neither, and sdist libnghttp2-dev.
+WHEEL_PLACES := venv pure sdist sdist-without-nghttp2 bookworm-arm64 trixie-amd64 trixie-arm64 forky-amd64
+wheels-test: wheels/dist/wheelhouse/requirements.txt ## the tests and a trial on what is installed from the wheelhouse (ON="venv pure sdist forky-amd64")
+	@$(WHEEL_TOOLS) wheels/smoke.py $(or $(ON),$(WHEEL_PLACES))
 
 # As root, on Debian on x86_64: mmdebstrap, qemu-user-static and Linux 6.7 for arm64. ARCHITECTURES=amd64: that one alone.
 executables: wheels/dist/wheelhouse/requirements.txt ## dist/mcp-ilert-linux-amd64.tar.gz and -arm64.tar.gz: to unpack and run where there is no Python

@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -12,37 +11,18 @@ import pytest
 import structlog.testing
 import trio
 
-from api_world import READS, TOKENS, UNLIMITED, WRITES, Api, open_api, problem
+from api_world import READS, WRITES, Api, open_api, problem
 from bridge import event, until
 from mcp_ilert import config
 from mcp_ilert.config import Secret
 from mcp_ilert.console import look as looking
 from mcp_ilert.console.look import Look
-from mcp_ilert.sandbox import INTEGRATION_KEY, Fault, SandboxIlert
-from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
+from mcp_ilert.sandbox import INTEGRATION_KEY, Fault
+from mcp_ilert.sandbox.server import SandboxServer
 from mcp_ilert.web import api as web_api
 from mcp_ilert.web.access import from_elsewhere
 from mcp_ilert.web.openapi import document
 from test_cli_queue import mcp_ilert
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxServer]:
-    async with open_sandbox(SandboxIlert(UNLIMITED)) as server:
-        yield server
-
-
-@pytest.fixture
-async def api(tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Api]:
-    async with open_api(tmp_path, sandbox) as api:
-        yield api
-
-
-@pytest.fixture
-async def guarded(tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Api]:
-    async with open_api(tmp_path, sandbox, auth=config.Auth(tokens=TOKENS)) as api:
-        yield api
-
 
 # What it tells ---------------------------------------------------------------------------------------------------
 

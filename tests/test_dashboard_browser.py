@@ -11,30 +11,18 @@ import httpx
 import pytest
 import trio
 
-from api_world import TOKENS, UNLIMITED, Api, open_api
+from api_world import TOKENS, Api, open_api
 from bridge import event, until
 from browser import CHROMIUM, Browser, Page, open_browser
 from mcp_ilert import config
 from mcp_ilert.console import look
-from mcp_ilert.sandbox import Fault, SandboxIlert
-from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
+from mcp_ilert.sandbox import Fault
+from mcp_ilert.sandbox.server import SandboxServer
 from mcp_ilert.service import Service
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium here")
 BURNING = "<img src=x onerror=\"document.title='burnt'\">"
 PHONE: dict[str, Any] = {"width": 390, "height": 844, "mobile": True}
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxServer]:
-    async with open_sandbox(SandboxIlert(UNLIMITED)) as server:
-        yield server
-
-
-@pytest.fixture
-async def api(tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Api]:
-    async with open_api(tmp_path, sandbox) as api:
-        yield api
 
 
 @pytest.fixture

@@ -17,18 +17,10 @@ from bridge import Bridge, event, post_raw, running, until, write_config
 from mcp_ilert import config
 from mcp_ilert.config import Secret, Settings
 from mcp_ilert.control import PauseTarget, ReplayDead, ask
-from mcp_ilert.sandbox import INTEGRATION_KEY, Fault, Limits, Options, SandboxIlert
-from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
+from mcp_ilert.sandbox import INTEGRATION_KEY, Fault
+from mcp_ilert.sandbox.server import SandboxServer
 from mcp_ilert.service import Service, open_service
 from mcp_ilert.spool.view import SpoolView
-
-UNLIMITED = Options(limits=Limits(integration_key=None, ip=None))
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxServer]:
-    async with open_sandbox(SandboxIlert(UNLIMITED)) as server:
-        yield server
 
 
 def settings_for(folder: Path, sandbox: SandboxServer, **sections: Any) -> Settings:

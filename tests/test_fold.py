@@ -164,7 +164,7 @@ def test_a_flood_of_a_member_of_a_digest_is_folded_in_one_step_and_its_digest_sa
         flood = [entry(key="a", text=f"{i}", severity=low if i else medium) for i in range(1_000)]
         accept(store, flood, fold=True)
         counts = store.engine.counts()
-        (of_digest,) = [store.engine.row(n) for n in store.engine.shelf.marked(digest.GATHERS, 9)]
+        (of_digest,) = [store.engine.lanes.row(n) for n in store.engine.shelf.marked(digest.GATHERS, 9)]
         assert store.engine.shelf.marked(of_digest.id, 9)
         gathers = of_digest.lane.gathers
     finally:
@@ -289,7 +289,7 @@ def test_however_events_are_gathered_the_lanes_are_as_if_each_were_folded_at_onc
                 assert many.engine.counts().error() == 0
                 critical = Batch(given_entries).critical if step in ACCEPTS else set()
                 assert of(kept(many), critical) == of(kept(one), critical)
-        while many.engine.tail:
+        while many.engine.inbox.tail:
             many.transact(lambda e: e.fold(T0))
         assert kept(many) == kept(one)
         assert many.engine.counts() == one.engine.counts()

@@ -1,43 +1,20 @@
 """What a stranger's web page makes an operator's browser send, on a machine whose bridge has no tokens."""
 
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from api_world import TOKENS, UNLIMITED, WRITES, Api, open_api, problem
+from api_world import WRITES, Api, problem
 from bridge import event
 from doors import BODY, DOORS, Door
-from mcp_ilert import config
 from mcp_ilert.config import Secret, Token
-from mcp_ilert.sandbox import SandboxIlert
-from mcp_ilert.sandbox.server import SandboxServer, open_sandbox
 from mcp_ilert.web.access import from_foreign_page, has_name, rebound
 
 FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x")
 """What a page may have any browser send anywhere, without asking first."""
 NAMED = "by a name that may be a stranger's"
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[SandboxServer]:
-    async with open_sandbox(SandboxIlert(UNLIMITED)) as server:
-        yield server
-
-
-@pytest.fixture
-async def api(tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Api]:
-    async with open_api(tmp_path, sandbox) as api:
-        yield api
-
-
-@pytest.fixture
-async def guarded(tmp_path: Path, sandbox: SandboxServer) -> AsyncIterator[Api]:
-    async with open_api(tmp_path, sandbox, auth=config.Auth(tokens=TOKENS)) as api:
-        yield api
 
 
 def own(api: Api) -> str:

@@ -1,4 +1,4 @@
-"""What the scripts of `wheels/` decide: bytes that depend on files alone, and what is locked for whom."""
+"""What the scripts of `wheels/` decide: bytes that depend on files alone, what is locked for whom, what a trial saw."""
 
 import io
 import json
@@ -16,7 +16,9 @@ sys.path.insert(0, str(ROOT / "wheels"))
 
 import bill  # noqa: E402
 import installed  # noqa: E402
+import places  # noqa: E402
 import sdist  # noqa: E402
+import smoke  # noqa: E402
 import wheelhouse  # noqa: E402
 
 LOCK = """anyio==4.16.0 \\
@@ -80,6 +82,58 @@ def test_tools_beside_what_runs_are_named_once() -> None:
     assert "pytest" in names
     assert "cffi" in names  # which runs on Windows alone, and here is needed by a tool
     assert "trio" not in names
+
+
+@pytest.mark.parametrize(
+    ("line", "figures"),
+    [
+        ("5477 passed, 3 skipped in 312.40s (0:05:12)\n", "5477 passed, 3 skipped"),
+        (
+            "= 1 failed, 2 passed, 3 deselected, 1 error in 4.00s =\n",
+            "1 failed, 2 passed, 3 deselected, 1 error",
+        ),
+        ("no tests ran in 0.01s\n", None),
+        ("........ [ 99%]\n", None),
+        ("", None),
+    ],
+)
+def test_what_pytest_counted_is_read_from_its_last_line(line: str, figures: str | None) -> None:
+    assert smoke.counted(line) == figures
+
+
+@pytest.mark.parametrize(
+    ("parts", "http1", "http2", "well"),
+    [
+        ("all", ".so", ".so", True),
+        ("all", ".so", "absent", False),
+        ("all but http2", ".so", "absent", True),
+        ("all but http2", ".so", ".so", False),
+        ("all but http2", ".py", "absent", False),
+        ("none", ".py", "absent", True),
+        ("none", ".py", ".so", False),
+    ],
+)
+def test_a_place_is_judged_by_the_parts_that_are_compiled_there(
+    parts: places.Parts, http1: str, http2: str, well: bool
+) -> None:
+    assert smoke.judged("0.1.0", {"http1": http1, "http2": http2}, parts).well is well
+
+
+def test_a_place_that_fails_keeps_neither_the_next_nor_what_it_saw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def tried(name: str, _house: Path, _arguments: object) -> smoke.Seen:
+        return smoke.Seen(name == "venv", f"seen in {name}")
+
+    monkeypatch.setattr(smoke, "tried", tried)
+    monkeypatch.setattr(places, "WORK", tmp_path / "smoke")
+    (tmp_path / "requirements.txt").touch()
+    monkeypatch.setattr(sys, "argv", ["smoke.py", "--wheelhouse", str(tmp_path), "pure", "venv"])
+    with pytest.raises(SystemExit) as ended:
+        smoke.main()
+    assert ended.value.code == 1
+    assert (tmp_path / "smoke/pure.txt").read_text() == "pure: FAILED: seen in pure\n"
+    assert (tmp_path / "smoke/venv.txt").read_text() == "venv: passed: seen in venv\n"
 
 
 def a_wheel(folder: Path) -> Path:

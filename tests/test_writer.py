@@ -11,12 +11,13 @@ from mcp_ilert.errors import McpIlertError, StartError, UnavailableError
 from mcp_ilert.events import Entry, Severity
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.folder import Folder
+from mcp_ilert.spool.job import Job
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.tail import PART_EVENTS
 from mcp_ilert.spool.view import SpoolView
-from mcp_ilert.spool.writer import Job, Writer
+from mcp_ilert.spool.writer import Writer
 from spools import T0, Clock, entry, opened
 
 RULES = Rules(min_free_bytes=1)
@@ -122,12 +123,12 @@ def test_a_lease_near_the_limit_waits_for_a_part_of_the_inbox_and_not_for_all_of
     writer = Writer(store, Clock())
     for i in range(2):
         list(writer.run([Job(_nobody, puts=[[entry(key=f"{i}-{k}") for k in range(4_500)]])]))
-    asked = store.engine.tail.events
+    asked = store.engine.inbox.tail.events
     put = Job(_nobody, puts=[[entry(key=f"new-{k}")] for k in range(1_500)])
     lease = Job(_nobody, work=lambda engine: engine.lease([Want("default", 1, 1)], {}, T0))
     told = next(news for news in writer.run([put, lease]) if lease in news.jobs)
     assert put not in told.jobs
-    assert asked - store.engine.tail.events <= PART_EVENTS
+    assert asked - store.engine.inbox.tail.events <= PART_EVENTS
     while put not in [job for news in writer.run([]) for job in news.jobs]:
         assert writer.holds
     assert [answer is None for answer in put.answers] == [True] * 1_000 + [False] * 500

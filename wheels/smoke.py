@@ -1,27 +1,28 @@
 """Tries the wheels where they will be used: the test suite on what is installed from the wheelhouse, then `trial.py`.
 
-    python wheels/smoke.py [--wheelhouse wheels/dist/wheelhouse] [venv] [bookworm-arm64] [trixie-amd64] [trixie-arm64]
+    python wheels/smoke.py [--wheelhouse wheels/dist/wheelhouse] [PLACE…]
 
-`venv` is an empty environment of this Python; the others are small Debians, each with its own Python (as root, with
-mmdebstrap; of arm64 with qemu-user-static too). Nothing of src/ is there, and everything of _fast/ has to be compiled.
+PLACE is `venv` (an empty environment of this Python), `pure` (the same, with the wheel that has no compiled parts),
+`sdist` and `sdist-without-nghttp2` (built where it is installed; no suite), or a small Debian with its own Python,
+like `trixie-amd64` or `bookworm-arm64` (as root, with mmdebstrap; of arm64 with qemu-user-static too). Nothing of
+src/ is there. What came of each is one line, which stays in build/smoke/PLACE.txt; a place that fails does not keep
+the next from its turn.
 """
 
 import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import installed
-import wheelhouse
+import places
+from places import Place
 
-ROOT = wheelhouse.ROOT
-WORK = ROOT / "build/smoke"
-TOOLS = ROOT / "lock/dev.txt"
 LAID_OUT = ("pyproject.toml", "README.md", "tests", "examples")
 """What the tests need, beside what is installed."""
 OF_THE_SOURCE = (
@@ -65,133 +66,169 @@ TIMED = (
     "test_end_to_end.py::test_kill_9_under_load_loses_nothing_that_was_answered_202",
 )
 """Not these either: their deadlines pass before an emulated handshake, or a flood, is done."""
-INSTALLED = """
-import importlib, pathlib, platform, sys
-import mcp_ilert, mcp_ilert._fast as fast
+FACTS = """
+import importlib, importlib.metadata, json, pathlib, platform, re
+import mcp_ilert
 folder = pathlib.Path(mcp_ilert.__file__).parent
-assert str(folder).startswith(sys.argv[1]), folder
-names = {p.name.split(".")[0] for p in (folder / "_fast").iterdir() if p.suffix in {".py", ".pyx"}} - {"__init__"}
-built = [importlib.import_module("mcp_ilert._fast." + name).__file__ for name in sorted(names)]
-assert built and all(file.endswith(".so") for file in built), built
-print("on", platform.machine(), platform.python_version(), "compiled:", *(pathlib.Path(f).name for f in built))
+names = {p.stem for p in (folder / "_fast").iterdir() if p.suffix in {".py", ".pyx"}} - {"__init__"}
+def kind(name):
+    try:
+        return pathlib.Path(importlib.import_module("mcp_ilert._fast." + name).__file__).suffix
+    except ModuleNotFoundError:
+        return "absent"
+own = importlib.metadata.distribution("mcp-ilert")
+print(json.dumps({
+    "folder": str(folder),
+    "version": own.version,
+    "tag": re.search(r"^Tag: (.*)$", own.read_text("WHEEL"), re.M)[1],
+    "python": platform.python_version(),
+    "machine": platform.machine(),
+    "kinds": {name: kind(name) for name in sorted(names)},
+}))
 """
+"""Run there, tells what is installed."""
+COUNTED = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s\b")
+"""pytest's last line."""
 
 
-class Place(NamedTuple):
-    """Where the wheels are tried."""
+class Seen(NamedTuple):
+    """What came of one step."""
 
-    python: str
-    machine: str
-    command: list[str]
-    """Runs the Python there."""
-    site: str
-    """Where it has installed things, as it sees it."""
-    work: str
-    """The folder WORK, as it sees it."""
-    trial: list[str]
-    """Runs `mcp-ilert` there."""
+    well: bool
+    text: str
 
 
-def in_venv(house: Path) -> Place:
-    """An environment in which pip chooses from the wheelhouse by itself, as on an edge box."""
-    folder = WORK / "venv"
-    shutil.rmtree(folder, ignore_errors=True)
-    venv.create(folder, with_pip=True)
-    python = str(folder / "bin/python")
-    pip = [python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install"]
-    offline = [f"--find-links={house}", "--require-hashes", "-r", str(house / "requirements.txt")]
-    subprocess.run([*pip, "--no-index", *offline], check=True)
-    version, machine = f"{sys.version_info[0]}.{sys.version_info[1]}", os.uname().machine
-    tools = WORK / "tools.txt"
-    tools.write_text(installed.more(TOOLS, version, machine))
-    subprocess.run([*pip, "--no-deps", "--require-hashes", "-r", str(tools)], check=True)
-    return Place(version, machine, [python], str(folder), str(WORK), [str(folder / "bin/mcp-ilert")])
-
-
-def in_root(name: str, house: Path) -> Place:
-    """A small Debian, that sees WORK as /mnt."""
-    suite, architecture = name.split("-")
-    version, machine = (
-        {"bookworm": "3.11", "trixie": "3.13"}[suite],
-        {"amd64": "x86_64", "arm64": "aarch64"}[architecture],
+def package(place: Place) -> Seen:
+    """What of ours is installed, whether it is found there, and whether its parts are as they have to be."""
+    run = subprocess.run(
+        [*place.command, "-c", FACTS], stdout=subprocess.PIPE, text=True, check=False, env=environment(place)
     )
-    packages = (
-        f"python{version}-minimal,libpython{version}-stdlib,ca-certificates,coreutils,dash,tzdata,netbase"
-    )
-    subprocess.run(
-        ["/bin/sh", ROOT / "wheels/root.sh", suite, architecture, packages, WORK / name], check=True
-    )
-    site = WORK / f"site-{name}"
-    installed.install(site, version, machine, TOOLS, house=house)
-    enter = ["/bin/sh", str(ROOT / "wheels/in_root.sh"), str(WORK / name)]
-    inside = [
-        *enter,
-        f"PYTHONPATH=/mnt/{site.name}",
-        "PYTHONDONTWRITEBYTECODE=1",
-        f"/usr/bin/python{version}",
-    ]
-    return Place(version, machine, inside, f"/mnt/{site.name}", "/mnt", [*inside, "-m", "mcp_ilert"])
+    if run.returncode:
+        return Seen(False, f"what is installed cannot be imported (exit code {run.returncode})")
+    facts = json.loads(run.stdout)
+    what = f"{facts['version']} ({facts['tag']}) on {facts['machine']}, Python {facts['python']}"
+    if not facts["folder"].startswith(place.there(place.site)):
+        return Seen(False, f"{what}: imported from {facts['folder']}")
+    return judged(what, facts["kinds"], place.parts)
 
 
-def try_at(place: Place, arguments: Sequence[str]) -> None:
-    """Raises CalledProcessError where something fails."""
-    laid = WORK / "suite"
-    shutil.rmtree(laid, ignore_errors=True)
-    laid.mkdir()
-    for name in LAID_OUT:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, laid / name)
-    environment = {**os.environ, "MOUNT": str(WORK)}
-    environment.pop("PYTHONPATH", None)
-    subprocess.run([*place.command, "-c", INSTALLED, place.site], check=True, env=environment)
+def judged(what: str, kinds: dict[str, str], parts: places.Parts) -> Seen:
+    """Whether the right parts are compiled, by the suffix of each module, or `absent`."""
+    compiled = {name for name, kind in kinds.items() if kind == ".so"}
+    wanted = {"all": set(kinds), "all but http2": set(kinds) - {"http2"}, "none": set[str]()}[parts]
+    if compiled != wanted:
+        return Seen(False, f"{what}: compiled are {sorted(compiled)} instead of {sorted(wanted)}")
+    return Seen(True, f"{what}, {len(compiled)} of {len(kinds)} parts compiled")
+
+
+def suite(place: Place, arguments: Sequence[str]) -> Seen:
+    """What pytest counted."""
+    laid = _lay_out(place)
     emulated = place.machine != os.uname().machine
     if emulated:
-        shutil.copy(ROOT / "wheels/emulated.py", laid / "conftest.py")
-    ignored = [*OF_THE_SOURCE, *(SLOW_EMULATED if emulated else ())]
+        shutil.copy(places.ROOT / "wheels/emulated.py", laid / "conftest.py")
     # One moment for all files of the package: the tests refuse a compiled file that looks older than its source.
-    for file in WORK.glob(f"{Path(place.site).name}/**/mcp_ilert/_fast/*"):
+    for file in place.site.glob("**/mcp_ilert/_fast/*"):
         os.utime(file, (0, 0))
-    suite = f"{place.work}/suite"
+    there = place.there(laid)
     pytest = [
         "-m",
         "pytest",
         "-q",
         "-p",
         "no:cacheprovider",
-        f"--rootdir={suite}",
-        f"-c{suite}/pyproject.toml",
-        f"{suite}/tests",
+        f"--rootdir={there}",
+        f"-c{there}/pyproject.toml",
     ]
-    ignoring = [f"--ignore={suite}/tests/{name}" for name in ignored]
-    ignoring += [f"--deselect={suite}/tests/{name}" for name in TIMED if emulated]
-    subprocess.run([*place.command, *pytest, *ignoring, *arguments], check=True, env=environment, cwd=laid)
-    folder = WORK / "trial"
+    pytest += [f"--ignore={there}/tests/{name}" for name in OF_THE_SOURCE]
+    if emulated:
+        pytest += [f"--ignore={there}/tests/{name}" for name in SLOW_EMULATED]
+        pytest += [f"--deselect={there}/tests/{name}" for name in TIMED]
+    command = [*place.command, *pytest, f"{there}/tests", *arguments]
+    last = ""
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment(place), cwd=laid
+    ) as run:
+        for line in run.stdout or ():
+            print(line, end="", flush=True)
+            last = line.strip() and line
+    return Seen(run.returncode == 0, f"suite: {counted(last) or f'exit code {run.returncode}'}")
+
+
+def counted(line: str) -> str | None:
+    """The figures in pytest's last line."""
+    found = COUNTED.match(line)
+    return found and found[1]
+
+
+def _lay_out(place: Place) -> Path:
+    laid = _empty(place.folder / "suite")
+    for name in LAID_OUT:
+        copy = shutil.copytree if (places.ROOT / name).is_dir() else shutil.copy
+        copy(places.ROOT / name, laid / name)
+    return laid
+
+
+def trial(place: Place) -> Seen:
+    folder = _empty(place.folder / "trial")
+    seen = ["--folder", str(folder), "--seen-as", place.there(folder)]
+    run = subprocess.run(
+        [sys.executable, places.ROOT / "wheels/trial.py", *seen, "--", *place.trial],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+        env=environment(place),
+    )
+    if run.returncode:
+        return Seen(False, f"trial: failed, exit code {run.returncode}")
+    took = json.loads(run.stdout)
+    return Seen(True, f"trial: started in {took['start_s']} s, stopped in {took['stop_s']} s")
+
+
+def _empty(folder: Path) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    seen = ["--folder", str(folder), "--seen-as", f"{place.work}/trial"]
-    subprocess.run(
-        [sys.executable, ROOT / "wheels/trial.py", *seen, "--", *place.trial], check=True, env=environment
-    )
+    return folder
+
+
+def environment(place: Place) -> dict[str, str]:
+    return places.environment(MOUNT=str(place.folder))
+
+
+def tried(name: str, house: Path, arguments: Sequence[str]) -> Seen:
+    """All steps at this place, as far as each makes sense after the others."""
+    try:
+        place = places.make(name, house)
+    except subprocess.CalledProcessError as error:
+        return Seen(False, f"cannot be made: {Path(error.cmd[0]).name} failed, exit code {error.returncode}")
+    steps = [package(place)]
+    if steps[0].well:
+        steps += [*([suite(place, arguments)] if place.suite else ()), trial(place)]
+    return Seen(all(step.well for step in steps), "; ".join(step.text for step in steps))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--wheelhouse", type=Path, default=ROOT / "wheels/dist/wheelhouse")
+    parser.add_argument("--wheelhouse", type=Path, default=places.ROOT / "wheels/dist/wheelhouse")
     parser.add_argument("--pytest", default="", help="further words for pytest, between spaces")
-    parser.add_argument("places", nargs="*", default=["venv"])
+    parser.add_argument("places", nargs="*", default=["venv"], metavar="PLACE", help=", ".join(places.PLACES))
     options = parser.parse_args()
+    if unknown := set(options.places) - set(places.PLACES):
+        parser.error(f"there is no place {', '.join(sorted(unknown))}; there are {', '.join(places.PLACES)}")
     if not (options.wheelhouse / "requirements.txt").exists():
         raise SystemExit(
             f"mcp-ilert: there is no wheelhouse in {options.wheelhouse}; run make wheelhouse first"
         )
-    WORK.mkdir(parents=True, exist_ok=True)
+    places.WORK.mkdir(parents=True, exist_ok=True)
+    well = True
     for name in options.places:
         print(f"mcp-ilert: {name}", flush=True)
-        try:
-            house = options.wheelhouse.resolve()
-            try_at(in_venv(house) if name == "venv" else in_root(name, house), options.pytest.split())
-        except subprocess.CalledProcessError as error:
-            raise SystemExit(f"mcp-ilert: {name}: failed, exit code {error.returncode}") from None
+        seen = tried(name, options.wheelhouse.resolve(), options.pytest.split())
+        line = f"{name}: {'passed' if seen.well else 'FAILED'}: {seen.text}\n"
+        (places.WORK / f"{name}.txt").write_text(line)
+        print(line, end="", flush=True)
+        well &= seen.well
+    sys.exit(0 if well else 1)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ deb=$1 suite=${2:-bookworm}
 arch=$(dpkg-deb --field "$deb" Architecture)
 empty=build/roots/$suite-$arch.tar
 foreign=
-[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=deploy/foreign.sh
+[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=wheels/foreign.sh
 
 if [ -z "${INSIDE:-}" ]; then
   if [ ! -e "$empty" ]; then
     mkdir -p build/roots
+    # In a user namespace it says "permission denied" of mounts that only root outside may make, and takes others instead.
     $foreign mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" \
       --include=python3,adduser,procps,debconf,ca-certificates "$suite" "$empty"
   fi

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 arch=$1
 foreign=
-[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=deploy/foreign.sh
+[ "$arch" = "$(dpkg --print-architecture)" ] || foreign=wheels/foreign.sh
 [ -n "${INSIDE:-}" ] || exec $foreign unshare --mount --net --propagation private env INSIDE=1 sh "$0" "$@"
 
 python3 deploy/loopback.py

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from mcp_ilert.cli.common import run_trio
 from mcp_ilert.cli.locate import Place
+from mcp_ilert.config.files import found
 from mcp_ilert.errors import SpoolError
 
 if TYPE_CHECKING:
@@ -43,7 +44,11 @@ async def _directly(place: Place, request: "Request") -> "Answer":
 
 
 def _must_exist(path: Path) -> None:
-    if not path.exists():
+    try:
+        there = found(path)
+    except OSError as error:
+        raise SpoolError(f"spool: {path} cannot be opened ({error.strerror})") from error
+    if there is None:
         raise SpoolError(f"no spool at {path}: is it the right --config or --spool?")
 
 

@@ -15,10 +15,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from mcp_ilert.config.files import found, is_file
 from mcp_ilert.config.show import clean, quoted, show_key
 from mcp_ilert.errors import ConfigError
 
 LARGEST = 1 << 20
+LEAST = "it needs at least ilert.api_key or ilert.webhook_key, or {} where the environment gives one of them"
+"""A file without anything is rather half written than meant: a reload must not take all tokens away."""
 MERGE_TAG = "tag:yaml.org,2002:merge"
 _SHORT_QUOTATION = re.compile(r"'(\\?[^\w\s]|\\?.|<[a-z ]+>)'|\"\\?.\"")
 
@@ -30,13 +33,13 @@ def read_file(path: Path) -> object:
     if parse is None:
         raise ConfigError([f"{label}: the file's name must end in {', '.join(_PARSERS)}"])
     try:
-        if not path.is_file():
-            raise ConfigError([f"{label}: {'is not a file' if path.exists() else 'no such file'}"])
+        there = found(path)
+        if there is None or not is_file(there):
+            raise ConfigError([f"{label}: {'is not a file' if there else 'no such file'}"])
         with path.open("rb") as file:
             raw = file.read(LARGEST + 1)
-    except (OSError, ValueError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or "not a path"
-        raise ConfigError([f"{label}: cannot be read: {reason}"]) from None
+    except OSError as error:
+        raise ConfigError([f"{label}: cannot be read: {error.strerror}"]) from None
     return parse_bytes(raw, path.suffix, label)
 
 
@@ -49,10 +52,10 @@ def parse_bytes(raw: bytes, suffix: str, label: str) -> object:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{label}: is not UTF-8 (byte {error.start})"]) from None
     if not text.strip():
-        raise ConfigError([f"{label}: is empty; it needs at least ilert.api_key or ilert.webhook_key"])
+        raise ConfigError([f"{label}: is empty; {LEAST}"])
     value, problems = _guarded(_PARSERS[suffix.lower()], text)
     if value is None and not problems:
-        problems = ["says nothing; it needs at least ilert.api_key or ilert.webhook_key"]
+        problems = [f"says nothing; {LEAST}"]
     if problems:
         raise ConfigError([f"{label}: {problem}" for problem in problems])
     return value

@@ -12,8 +12,9 @@ from mcp_ilert.console.now import Tell, now_words
 from mcp_ilert.console.shown import Page
 from mcp_ilert.spool.history import Attempt, Told
 from mcp_ilert.spool.port import TargetRecord
+from mcp_ilert.spool.read_model import Audit, Backlog, LaneView, Stats
 from mcp_ilert.spool.urgency import ALIVE, FIRST, Place, Wanted, written
-from mcp_ilert.spool.view import NEWEST, Audit, Backlog, LaneView, SpoolView, Stats
+from mcp_ilert.spool.view import NEWEST, SpoolView
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends behind the lane whose events bring it here."""

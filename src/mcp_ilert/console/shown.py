@@ -7,7 +7,7 @@ import msgspec
 from mcp_ilert.console.words import clock, story
 from mcp_ilert.events import Counts
 from mcp_ilert.spool.history import Attempt, Note, Told
-from mcp_ilert.spool.view import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
+from mcp_ilert.spool.read_model import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
 
 
 class Page(msgspec.Struct, frozen=True):

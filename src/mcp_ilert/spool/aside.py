@@ -27,7 +27,7 @@ def fold_around(store: Store, now_ms: int) -> int:
 
     Raises what the folding raised where that would be all of it, and FullError or FailedError.
     """
-    keys = store.engine.tail.next_keys()
+    keys = store.engine.inbox.tail.next_keys()
     bad = _Search(store, now_ms).bad(keys)
     return sum(_set_aside(store, key, now_ms) for key in bad)
 
@@ -111,7 +111,7 @@ class _Step:
         self.entries: Sequence[Entry] = ()
 
     def fold(self, engine: Engine, key: str) -> None:
-        self.entries = engine.out_of_tail(key)
+        self.entries = engine.out_of_inbox(key)
         for self.at, entry in enumerate(self.entries):  # noqa: B020 - where it stood when it failed
             if self.at in self._faults:
                 engine.set_aside(entry, _why(self._faults[self.at]), self._now_ms)
