@@ -12,7 +12,7 @@ from mcp_ilert.events import Entry, Kind, Settlement
 from mcp_ilert.spool import digest, gathering
 from mcp_ilert.spool.gathering import Gathering
 from mcp_ilert.spool.history import Digested, Undigested, What
-from mcp_ilert.spool.lane import Lane, Remote
+from mcp_ilert.spool.lane import Lane, Op, Remote
 from mcp_ilert.spool.lanes import Lanes
 from mcp_ilert.spool.shelf import Row, Shelf
 
@@ -128,6 +128,17 @@ class Digests:
             self._lanes.history.resolved(lane.key, name, entry.accepted_ms, own.lane.key)
         elif entry.kind is Kind.ALERT:
             self._changed(lane, arrived.lane, now_ms)
+        return arrived.lane
+
+    def arrive_run(self, lane: Lane, run: Op, now_ms: int) -> Lane | None:
+        """Fold a run of alerts into a member, whose digest hears of the last; None where it goes event by event."""
+        if run.severity <= self._lanes.rules.digest_below:
+            return None
+        arrived = digest.arrive_run(lane, run, now_ms)
+        if arrived is None:
+            return None
+        self._lanes.ledger.count("coalesced", arrived.coalesced)
+        self._changed(lane, arrived.lane, now_ms)
         return arrived.lane
 
     def leave(self, lane: Lane, now_ms: int) -> Lane:

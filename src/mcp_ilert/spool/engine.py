@@ -131,6 +131,13 @@ class Engine:
         """Fold what the inbox has of these lower-cased keys."""
         self._folder.fold(self.inbox.take(keys), now_ms)
 
+    def keep(self, entries: Sequence[Entry]) -> None:
+        """Accept the entries and fold nothing; they are the inbox's last."""
+        batch = Batch(entries)
+        self.ledger.accept(batch)
+        if batch.kept:
+            self.inbox.append(batch.kept, batch.bytes)
+
     def out_of_inbox(self, key: str) -> Sequence[Entry]:
         """What the inbox has of a lower-cased key, which the caller folds or sets aside, each in its turn."""
         return self.inbox.take((key,))[key]

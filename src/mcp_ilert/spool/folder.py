@@ -65,7 +65,7 @@ class _Chunk:
             rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
             run = run_of(group)
             alike = run is not None and run[0] != DROP
-            if run is None or not alike or not self._fold_run(group[0].key, run, rows):
+            if run is None or not alike or not self._fold_run(group[0].key, run, rows, now_ms):
                 self._changed += self._fold_key(rows, group, now_ms, alike=alike)
         lanes = self._lanes
         lanes.ledger.terms["pending"] += len(self._new) - events
@@ -80,7 +80,7 @@ class _Chunk:
 
     # A run of alerts ------------------------------------------------------------------------------------------
 
-    def _fold_run(self, key: str, run: Run, rows: Mapping[int, Row]) -> bool:
+    def _fold_run(self, key: str, run: Run, rows: Mapping[int, Row], now_ms: int) -> bool:
         """Fold the run in one step, where that may be done."""
         name, severity, count, first_ms, last_ms, payload = run
         target = self._lanes.targets.of(name).id
@@ -88,6 +88,10 @@ class _Chunk:
         row = rows.get(target)
         if row is None:
             return self._begin(key, target, op)
+        if row.lane.member:
+            lane = self._digests.arrive_run(row.lane, op, now_ms)
+            self._changed += [(row, target, lane)] if lane is not None else []
+            return lane is not None
         folded = arrive_run(row.lane, op, self._lanes.rules.dedupe_ms)
         if folded is None:
             return False

@@ -4,13 +4,14 @@ Where the disk fails or is full, what was to be accepted is refused; where somet
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import McpIlertError, SpoolError, UnavailableError
 from mcp_ilert.spool import admission
-from mcp_ilert.spool.aside import fold_around
+from mcp_ilert.spool.aside import DISK, KEYS_IN_VAIN, fold_around, keep_unfolded
 from mcp_ilert.spool.job import Job
 from mcp_ilert.spool.store import FailedError, FullError, Store
 from mcp_ilert.spool.transactions import Transactions
@@ -28,6 +29,8 @@ class Mending:
         self.stalled = False
         """The last transaction failed: what is to be folded waits a while."""
         self._set_aside = 0
+        self._vain = 0
+        """Requests in a row whose events could not be folded with their acceptance."""
 
     def take_set_aside(self) -> int:
         """How many events could not be folded and became dead letters, once."""
@@ -98,7 +101,7 @@ class Mending:
                     job.answers[i] = one.answers[0]
             return
         try:
-            self._transact([job])
+            self._transact_around(job)
         except FullError:
             job.refuse(UnavailableError("the spool's disk is full"))
         except FailedError as error:
@@ -110,6 +113,24 @@ class Mending:
             job.refuse(wrong)
             job.error = error
 
+    def _transact_around(self, job: Job) -> None:
+        """Do it; a request that cannot be folded is kept, and what is bad of it set aside before it is answered."""
+        try:
+            self._transact([job])
+        except DISK:
+            raise
+        except Exception as error:
+            whole_failed = isinstance(error, McpIlertError | MemoryError) or self._vain >= KEYS_IN_VAIN
+            if job.work is not None or whole_failed:
+                raise
+            self._vain += 1
+            for entries in job.taken():
+                job.answers = [keep_unfolded(self._store, entries, job.message, self._now_ms())]
+            with suppress(Exception):  # it is kept, and the next fold will tell
+                self._mended(error)
+
     def _transact(self, jobs: Sequence[Job]) -> None:
         self._transactions.run(jobs)
         self.stalled = False
+        if any(job.puts for job in jobs) and not self._store.engine.inbox.tail:
+            self._vain = 0  # what came was folded

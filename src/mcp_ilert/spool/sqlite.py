@@ -1,7 +1,7 @@
 """The shelf in SQLite: lanes as rows with a msgpack body."""
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import accumulate
 
@@ -238,6 +238,10 @@ class SqliteShelf:
         """Id and age of what ranks behind `after` (age and id), the oldest first; for a reader alone."""
         given = (state, target, severity, sent, *after, limit)
         return list(self.connection.execute(self._sql["waiting"], given))
+
+    def bodies(self, lanes: str) -> Iterator[tuple[int, bytes]]:
+        """Of a JSON list of ids, each that is there with its body; for a reader alone."""
+        return self.connection.execute(self._sql["bodies"], (lanes,))
 
     def alive(self, state: State, target: int) -> bool:
         return self._one("any_alive", state, target) is not None

@@ -1,6 +1,6 @@
 """Looks into a spool file, whether a bridge runs on it or not, by a read-only connection."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +21,7 @@ from mcp_ilert.spool.lane import Lane, State
 from mcp_ilert.spool.port import TargetRecord
 from mcp_ilert.spool.read_model import Audit, Backlog, LaneView, NoteView, Stats, TargetView, lane_view
 from mcp_ilert.spool.recount import Recount
+from mcp_ilert.spool.searching import holding
 from mcp_ilert.spool.shelf import Row
 from mcp_ilert.spool.sqlite import LANE, SqliteShelf
 from mcp_ilert.spool.urgency import FIRST, Place, Wanted, waiting
@@ -118,6 +119,15 @@ class SpoolView:
         """Lanes in which something waits alive or is in flight, the most urgent first, behind `after`."""
         rows = ((place, self._shelf.get(place.lane)) for place in waiting(self._shelf, wanted, limit, after))
         return [(place, self._view(row.id, row.target, row.lane)) for place, row in rows if row is not None]
+
+    def search(
+        self, wanted: Wanted, part: str, limit: int, after: Place = FIRST
+    ) -> tuple[list[Place], Iterator[tuple[Place, LaneView]]]:
+        """The next places in the order of `urgent`; and the lanes there whose key has this lower-case part."""
+        places = waiting(self._shelf, wanted, limit, after)
+        hits = set(holding(self._shelf, [place.lane for place in places], part))
+        rows = ((place, self._shelf.get(place.lane)) for place in places if place.lane in hits)
+        return places, ((p, self._view(row.id, row.target, row.lane)) for p, row in rows if row is not None)
 
     def digests(self, limit: int, keys: int) -> list[LaneView]:
         """Digests that stand for lanes, each with so many of their keys."""
