@@ -29,6 +29,8 @@ LIMITED = [
 ]
 """Of CPython 3.11; what is a macro that looks into an object is a call there."""
 FLAGS = ["-O3", "-fvisibility=hidden"] if os.name == "posix" else []
+INLINE = [("CYTHON_INLINE", "__attribute__((unused))")] if os.name == "posix" else []
+"""Of a `.pyx`: what it has in `.pxd` files must be declared inline, however long it is; the compiler chooses better."""
 NGHTTP2_PROBE = """
 #include <nghttp2/nghttp2.h>
 #if NGHTTP2_VERSION_NUM < 0x013400
@@ -95,7 +97,8 @@ def sources() -> list[Path]:
 
 def extension(path: Path) -> Extension:
     needs = dict(NEEDS.get(path.stem) or {})
-    macros = needs.pop("define_macros", []) + (LIMITED if ABI3 else [])
+    macros = needs.pop("define_macros", []) + (INLINE if path.suffix == ".pyx" else [])
+    macros += LIMITED if ABI3 else []
     return Extension(
         f"mcp_ilert._fast.{path.stem}",
         [str(path)],

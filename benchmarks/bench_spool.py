@@ -100,7 +100,7 @@ def append(store: SqliteStore, given: Sequence[Entry], size: int) -> None:
 
 
 def fold(store: SqliteStore, now_ms: int) -> None:
-    while store.engine.tail:
+    while store.engine.inbox.tail:
         store.transact(lambda engine: engine.fold(now_ms))
 
 

@@ -4,8 +4,8 @@ import os
 import signal
 
 from mcp_ilert.cli import main
+from mcp_ilert.spool.job import News
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.spool.writer import News
 
 tell = WrittenSpool.tell
 

@@ -17,6 +17,7 @@ from fake_spool import FakeSpool
 from mcp_ilert.config import Settings, Token
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
+from mcp_ilert.doors.hyper2 import Commons
 from mcp_ilert.doors.server import Bounds, Fast, Server
 from mcp_ilert.doors.sockets import listening_sockets
 from mcp_ilert.doors.tls import ALPN, Clients
@@ -107,6 +108,7 @@ async def open_bridge(
     bounds: Bounds | None = None,
     deadlines: Deadlines | None = None,
     carry: Carry = "reactor",
+    commons: Commons | None = None,
 ) -> AsyncIterator[Bridge]:
     """The doors, served on free ports of loopback until the block is left; `carry`: what moves the bytes."""
     limits = limits or Limits()
@@ -121,7 +123,14 @@ async def open_bridge(
     deadlines = deadlines or Deadlines(body=read_timeout)
     bridge.secure = tls is not None
     bridge.server = Server(
-        bridge.app, sockets, tls=tls, clients=clients, bounds=bounds, deadlines=deadlines, fast=fast
+        bridge.app,
+        sockets,
+        tls=tls,
+        clients=clients,
+        bounds=bounds,
+        deadlines=deadlines,
+        fast=fast,
+        commons=commons,
     )
     bridge.port = bridge.server.addresses[0][1]
     bridge.tcp_port = lines[0].getsockname()[1]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from mcp_ilert.events import KIND_OF_STATUS
-from mcp_ilert.spool.view import LaneView, SpoolView
+from mcp_ilert.spool.read_model import LaneView
+from mcp_ilert.spool.view import SpoolView
 from oracle import DIGEST, EVENT_TYPE, Letter, Place
 from soak_ilert import Ilert
 

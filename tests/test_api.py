@@ -204,7 +204,8 @@ async def test_what_waits_comes_the_most_urgent_first_and_without_its_text(api: 
 async def test_a_part_of_a_key_is_looked_for_in_so_many_lanes_at_once(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "LOOKED", 50)
+    monkeypatch.setattr(looking, "SEARCHED", 50)
+    monkeypatch.setattr(looking, "SEARCH_SLICE", 25)
     await api.post("pause", {"target": "default"})
     await api.send(*(event(f"k{i:03}") for i in range(120)))
     await until(lambda: api.service.counts().lanes == 120)  # folded
@@ -215,8 +216,34 @@ async def test_a_part_of_a_key_is_looked_for_in_so_many_lanes_at_once(
         page = await api.json(query + (f"&after={page['after']}" if page["after"] else ""))
         seen += [lane["key"] for lane in page["lanes"]]
         looked.append(page["looked"])
+        assert page["of"] == 120
     assert seen == [f"k11{i}" for i in range(10)]
     assert looked == [50, 50, 20]
+
+
+async def test_the_key_that_is_looked_for_comes_at_once_and_once_however_much_is_before_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "SEARCHED", 4)
+    monkeypatch.setattr(looking, "SEARCH_SLICE", 2)
+    await api.post("pause", {"target": "default"})
+    await api.send(*(event(f"K{i}", priority=1 + i // 10) for i in range(1, 16)))
+    await until(lambda: api.service.counts().lanes == 15)  # folded
+
+    async def found(query: str) -> list[list[str]]:
+        pages: list[list[str]] = []
+        after: str | None = ""
+        while after is not None:
+            page = await api.json(f"waiting?{query}" + (f"&after={after}" if after else ""))
+            pages.append([lane["key"] for lane in page["lanes"]])
+            after = page["after"]
+        return pages
+
+    assert await found("key=k15") == [["K15"], [], [], []]
+    assert await found("key=k1") == [["K1"], [], ["K10", "K11", "K12"], ["K13", "K14", "K15"]]
+    assert await found("key=k1&limit=2") == [["K1"], [], ["K10", "K11"], ["K12", "K13"], ["K14", "K15"], []]
+    assert await found("key=k15&severity=critical") == [[], [], []]
+    assert (await api.json("waiting?key=k15&target=other"))["lanes"] == []
 
 
 async def test_digests_are_listed_with_some_of_their_alerts(tmp_path: Path, sandbox: SandboxServer) -> None:

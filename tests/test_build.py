@@ -128,12 +128,22 @@ def test_the_sdist_builds_into_a_wheel_whose_compiled_modules_win_the_import(tre
     assert all(line.startswith(str(tree)) for line in seen.stdout.split())
 
 
+@pytest.mark.parametrize("name", ["http1", "http2", "reactor"])
+def test_an_edit_of_any_file_of_a_module_builds_it_anew(name: str) -> None:
+    """Cython goes by what it sees cimported, and it does not see `from package cimport module`."""
+    dependencies = pytest.importorskip("Cython.Build.Dependencies")
+    seen = dependencies.create_dependency_tree().all_dependencies(str(FOLDER / f"{name}.pyx"))
+    files = {path.name for path in FOLDER.glob(f"{name}*.pxd")}
+    assert len(files) > 1
+    assert files <= {Path(file).name for file in seen}
+
+
 @compiler
 def test_an_abi3_build_is_one_wheel_for_all_pythons_from_3_11_on(tree: Path) -> None:
     for path in (
         tree / "src/mcp_ilert/_fast"
     ).iterdir():  # one that reads bytes by macros, and one in plain Python
-        if path.stem not in {"__init__", "http1", "token_bucket"}:
+        if not path.stem.startswith(("__init__", "http1", "token_bucket")):
             path.unlink()
     built = build_wheel(tree, MCP_ILERT_ABI3="1", MCP_ILERT_REQUIRE_FAST="1")
     assert built.returncode == 0, built.stdout

@@ -80,6 +80,16 @@ def test_a_mistake_of_ours_is_one_line_that_says_where() -> None:
     assert line.startswith("mcp-ilert: this is a mistake in mcp-ilert: ZeroDivisionError: by zero at ")
 
 
+def test_a_machine_without_memory_is_no_mistake_of_ours() -> None:
+    result = CliRunner().invoke(_failing(MemoryError()), ["fail"])
+    assert (result.exit_code, result.stderr.splitlines()) == (
+        1,
+        [
+            "mcp-ilert: out of memory: give the process more (ulimit -v, MemoryMax=, the limit of the container)"
+        ],
+    )
+
+
 def _failing(error: Exception) -> click.Group:
     @click.group(cls=Readable)
     def group() -> None:

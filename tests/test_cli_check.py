@@ -243,7 +243,7 @@ def test_online_with_nobody_there_is_1_and_one_line_says_why(tmp_path: Path) -> 
     assert result.exit_code == 1
     assert result.stderr == (
         "ilert.api_key: not known to work: http://127.0.0.1:1/api cannot be asked:"
-        " ConnectError (Connection refused)\n"
+        " connect error (Connection refused)\n"
     )
 
 

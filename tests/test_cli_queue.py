@@ -29,6 +29,8 @@ from mcp_ilert.events import (
 )
 from mcp_ilert.spool import open_spool
 from mcp_ilert.spool.port import Retarget, Rules, Want
+from mcp_ilert.spool.recount import Recount
+from mcp_ilert.spool.shelf import Row
 
 
 def entry(key: str, kind: Kind = Kind.ALERT, severity: Severity = Severity.HIGH) -> Entry:
@@ -193,6 +195,22 @@ async def test_audit_says_so_when_the_law_is_broken(spool: Path) -> None:
     assert code == 1
     assert "The law is broken by" in out
     assert (await mcp_ilert("audit", "--spool", spool, "--json"))[0] == 1
+
+
+async def test_audit_looks_at_one_moment_of_a_spool_in_use(
+    spool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit in the middle of it once made the law seem broken."""
+    await fill(spool, entry("a"))
+    add = Recount.add
+
+    def commit_then_add(recount: Recount, row: Row) -> None:
+        trio.run(fill, spool, entry("b"))
+        add(recount, row)
+
+    monkeypatch.setattr(Recount, "add", commit_then_add)
+    code, out, _ = await mcp_ilert("audit", "--spool", spool)
+    assert (code, out.splitlines()[-1]) == (0, "The law holds: 1 = 1")
 
 
 async def test_a_spool_that_is_used_is_changed_by_its_bridge_alone(

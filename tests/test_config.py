@@ -262,6 +262,8 @@ MISTAKES = [
     (KEY + "routes: [{match: {severity: [hgih]}}]", 'routes[0].match.severity[0]: got "hgih", expected one of critical, high, medium, low; did you mean "high"?'),
     (KEY + "routes: {a: 1}", "routes: got a mapping, expected a list"),
     (KEY + "metrics: {listen_port: 8080}", "metrics.listen_port: got 8080, expected another port: it is listen.port's"),
+    (KEY + "listen: {tcp_port: 8080}", "listen.tcp_port: got 8080, expected another port: it is listen.port's"),
+    (KEY + "listen: {tcp_port: 9090}", "metrics.listen_port: got 9090, expected another port: it is listen.tcp_port's"),
     ("listen: {}", "ilert.webhook_key: empty, and so is ilert.api_key; expected the integration key of an alert source in one of them"),
     ("ilert: {webhook_key: 123}", 'ilert.webhook_key: got a number, expected a text (a key of digits alone needs quotes: "123")'),
     ("ilert: {webhook_key: 'a b'}", "ilert.webhook_key: expected a secret of printable ASCII characters without blanks"),

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -284,7 +285,7 @@ def test_what_is_valid_is_read_as_it_was_written(
 def test_a_secret_in_a_folder_that_is_closed_to_us_is_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def closed(_self: Path, **_options: bool) -> None:
+    def closed(_self: Path) -> os.stat_result:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "stat", closed)  # root, as whom tests may run, is let in everywhere

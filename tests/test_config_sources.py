@@ -16,6 +16,7 @@ from mcp_ilert.config import Secret, Settings
 from mcp_ilert.errors import ConfigError
 
 KEY = "ilert: {webhook_key: k}\n"
+LEAST = "it needs at least ilert.api_key or ilert.webhook_key, or {} where the environment gives one of them"
 PATH = Path("/etc/mcp-ilert/config.yaml")
 
 
@@ -43,13 +44,13 @@ def problems(
         ("config.yaml", None, "no such file"),
         ("config.ini", "x", "the file's name must end in .yaml, .yml, .json, .toml"),
         ("config", "x", "the file's name must end in .yaml, .yml, .json, .toml"),
-        ("config.yaml", "", "is empty; it needs at least ilert.api_key or ilert.webhook_key"),
-        ("config.yaml", " \n", "is empty; it needs at least ilert.api_key or ilert.webhook_key"),
-        ("config.yaml", "# nothing\n", "says nothing; it needs at least ilert.api_key or ilert.webhook_key"),
+        ("config.yaml", "", f"is empty; {LEAST}"),
+        ("config.yaml", " \n", f"is empty; {LEAST}"),
+        ("config.yaml", "# nothing\n", f"says nothing; {LEAST}"),
         ("config.yaml", "- a\n", "holds a list, expected a mapping of sections"),
         ("config.yaml", "text", "holds a text, expected a mapping of sections"),
         ("config.json", "[]", "holds a list, expected a mapping of sections"),
-        ("config.json", "null", "says nothing; it needs at least ilert.api_key or ilert.webhook_key"),
+        ("config.json", "null", f"says nothing; {LEAST}"),
         ("config.yaml", "#" * (1 << 20) + "#", "is larger than 1048576 bytes"),
         ("config.yaml", "[" * 1000, "is nested too deeply"),
         ("config.json", "[" * 100_000, "is nested too deeply"),

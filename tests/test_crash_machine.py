@@ -31,10 +31,10 @@ from faulty_disk import Disk, faulty_disk, looking_at
 from lane_model import LaneModel
 from mcp_ilert.errors import StartError, UnavailableError
 from mcp_ilert.events import Delivery, Settlement
-from mcp_ilert.spool import checkpoints, tail, writer
+from mcp_ilert.spool import checkpoints, tail, transactions
 from mcp_ilert.spool.port import Drop, Replay, Rules, Want
+from mcp_ilert.spool.read_model import LaneView
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.spool.view import LaneView
 from spool_life import SpoolLife
 from spools import T0, Clock, entry
 from store_machine import ENDS, LETTERS
@@ -357,7 +357,7 @@ def log_pages(pages: int) -> Iterator[None]:
 def parts() -> Iterator[None]:
     """What is accepted is folded later, a key at a time, so that crashes come between."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer, "DIRECT_FOLD", 0)
+        patch.setattr(transactions, "DIRECT_FOLD", 0)
         patch.setattr(tail, "PART_KEYS", 1)
         yield
 

@@ -1,6 +1,7 @@
 """The dashboard in a real browser, on a whole bridge beside a sandbox iLert. Skipped where there is no Chromium."""
 
 import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from api_world import TOKENS, Api, open_api
 from bridge import event, until
 from browser import CHROMIUM, Browser, Page, open_browser
 from mcp_ilert import config
+from mcp_ilert.console import look
 from mcp_ilert.sandbox import Fault
 from mcp_ilert.sandbox.server import SandboxServer
 from mcp_ilert.service import Service
@@ -108,6 +110,36 @@ async def test_what_waits_is_filtered_and_comes_page_by_page(api: Api, browser: 
     await page.shows("an operator has paused the target")
     await page.do("history.back()")
     await page.until(f"{rows} === 2 && document.querySelector('.filters select').value === 'critical'")
+
+
+async def test_a_search_goes_on_by_itself_says_how_far_it_is_and_can_be_stopped(
+    api: Api, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search, gate, asked = look._search, threading.Event(), list[str]()
+
+    def gated(*args: Any) -> Any:
+        asked.append(args[2])
+        assert len(asked) < 3 or gate.wait(20)
+        return search(*args)
+
+    monkeypatch.setattr(look, "SEARCHED", 10)
+    monkeypatch.setattr(look, "SEARCH_SLICE", 5)
+    monkeypatch.setattr(look, "_search", gated)
+    await api.post("pause", {"target": "default"})
+    await api.send(*(event(f"k{i:03}") for i in range(95)))
+    await until(lambda: api.service.counts().lanes == 95)
+    page = await dashboard(browser, api.service)
+    rows = "document.querySelectorAll('.rows > li').length"
+    await page.type(".filters input", "09")
+    await page.shows("Searched 20 of 95 keys.")
+    assert await page.do(rows) == 1
+    await page.click("#panel > button", "Stop")
+    gate.set()
+    await page.click("#panel > button", "Go on")
+    await page.until(f"{rows} === 6")
+    await page.until("document.querySelector('#panel > button').hidden")
+    assert "Searched" not in await page.text()
+    assert page.complaints() == []
 
 
 async def test_who_follows_a_key_from_far_down_sees_its_life_from_the_beginning(

@@ -212,7 +212,7 @@ class DigestMachine(StoreMachine):
     def each_digest_stands_for_its_members(self) -> None:
         engine = self.store.engine
         for group, own in self.owns.items():
-            row = engine.digests._find(engine.target("default").id, group)
+            row = engine.digests._find(engine.targets.of("default").id, group)
             lane = row.lane if row is not None else Lane(group)
             found = lane.gathers.members() if lane.gathers is not None else 0
             assert found == len(self.members(group))

@@ -190,6 +190,69 @@ async def test_what_a_renamed_key_was_taught_by_its_429s_is_kept(autojump_clock:
             assert len(new.times) == 1
 
 
+async def test_a_late_429_under_the_old_name_pauses_the_new_one(autojump_clock: MockClock) -> None:
+    old, new = FakeTarget("old", seconds=5, secret="the key"), FakeTarget("new", secret="the key")
+    old.script(Throttled(30.0))
+    async with world(old, per_minute=60) as w:
+        await w.put("k", target="old")
+        await trio.sleep(1)
+        w.dispatcher.replace({"new": new}, w.settings)
+        await w.put("before", target="new")
+        await trio.sleep(5)
+        assert new.keys == ["before"]
+        await w.put("after", target="new")
+        await trio.sleep(28)
+        assert new.keys == ["before"]
+        (known,) = w.dispatcher.standings()
+        assert (known.held, known.per_minute) == ("throttled", 30)
+        await trio.sleep(10)
+        assert new.keys == ["before", "after"]
+
+
+async def test_what_the_new_name_was_taught_is_not_forgotten_by_an_answer_under_the_old_one(
+    autojump_clock: MockClock,
+) -> None:
+    old, new = FakeTarget("old", seconds=10, secret="the key"), FakeTarget("new", secret="the key")
+    new.script(Throttled(60.0))
+    async with world(old, per_minute=60) as w:
+        await w.put("k", target="old")
+        await trio.sleep(1)
+        w.dispatcher.replace({"new": new}, w.settings)
+        await w.put("x", target="new")
+        await trio.sleep(12)
+        assert old.ended == ["k"]
+        (known,) = w.dispatcher.standings()
+        assert (known.held, known.per_minute) == ("throttled", 30)
+
+
+async def test_a_late_answer_under_the_old_name_teaches_no_other_key(autojump_clock: MockClock) -> None:
+    old, other = FakeTarget("old", seconds=5, secret="the key"), FakeTarget("other", secret="another key")
+    old.script(Throttled(30.0))
+    async with world(old, per_minute=60) as w:
+        await w.put("k", target="old")
+        await trio.sleep(1)
+        w.dispatcher.replace({"other": other}, w.settings)
+        await trio.sleep(6)
+        await w.put("x", target="other")
+        await trio.sleep(1)
+        assert "x" in other.keys
+
+
+async def test_a_key_refused_late_under_the_old_name_is_parked_under_the_new_one(
+    autojump_clock: MockClock,
+) -> None:
+    old, new = FakeTarget("old", seconds=5, secret="the key"), FakeTarget("new", secret="the key")
+    old.script(Refused(401, ""))
+    async with world(old) as w:
+        await w.put("k", target="old")
+        await trio.sleep(1)
+        w.dispatcher.replace({"new": new}, w.settings)
+        await trio.sleep(5)
+        (known,) = w.dispatcher.standings()
+        assert known.parked == 401
+        assert (w.metrics.value("parked", target="new"), w.metrics.value("parked", target="old")) == (1, 0)
+
+
 async def test_a_new_key_begins_with_its_whole_burst_and_an_old_name_no_later_than_it_would(
     autojump_clock: MockClock,
 ) -> None:

@@ -20,36 +20,34 @@ README = (ROOT / "README.md").read_text()
 NESTED_NOT_LISTED = ("mapping.severity.NAME",)  # shown by its default
 
 
-def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Each key of the model: its path, its default, and whether it is for later."""
+def keys(kind: type, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Each key of the model: its path and its default."""
     for field in msgspec.structs.fields(kind):
         path = prefix + field.encode_name
-        element, inner, later = unwrap(field.type)
+        element, inner = unwrap(field.type)
         if inner is not None and element:
-            yield path, default_of(field), later
+            yield path, default_of(field)
             if path + element not in NESTED_NOT_LISTED:
                 yield from keys(inner, path + element + ".")
         elif inner is not None:
             yield from keys(inner, path + ".")
         else:
-            yield path, default_of(field), later
+            yield path, default_of(field)
 
 
-def unwrap(annotation: Any) -> tuple[str, type | None, bool]:
-    """How an element of it is named ("" where it has none), the Struct in it if any, and whether it is for later."""
-    later = False
+def unwrap(annotation: Any) -> tuple[str, type | None]:
+    """How an element of it is named ("" where it has none), and the Struct in it if any."""
     while hasattr(annotation, "__metadata__"):
-        later |= any((meta.extra or {}).get("later") is not None for meta in annotation.__metadata__)
         annotation = annotation.__origin__
     arguments: tuple[Any, ...] = getattr(annotation, "__args__", ())
     if getattr(annotation, "__origin__", None) is tuple:
         inner = unwrap(arguments[0])[1]
-        return "[]", inner, later
+        return "[]", inner
     if getattr(annotation, "__origin__", None) is dict:
         inner = unwrap(arguments[1])[1]
-        return ".NAME", inner, later
+        return ".NAME", inner
     is_struct = isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
-    return "", annotation if is_struct else None, later
+    return "", annotation if is_struct else None
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> Any:
@@ -69,7 +67,7 @@ def rows() -> dict[str, tuple[str, str]]:
 
 
 def test_the_readme_lists_every_key_of_the_configuration_and_no_other() -> None:
-    assert set(rows()) == {path for path, _, _ in keys(Settings)}
+    assert set(rows()) == {path for path, _ in keys(Settings)}
 
 
 def test_the_readme_gives_the_default_of_every_key() -> None:
@@ -78,7 +76,7 @@ def test_the_readme_gives_the_default_of_every_key() -> None:
     yaml = YAML(typ="safe", pure=True)
     told = {key: default for key, (default, _) in rows().items()}
     wrong = {}
-    for path, default, _ in keys(Settings):
+    for path, default in keys(Settings):
         text = told[path].strip("`")
         value = "required" if not text else yaml.load(text)
         same = json.dumps(value) == json.dumps(default) or (value == default and isinstance(default, float))
@@ -89,11 +87,6 @@ def test_the_readme_gives_the_default_of_every_key() -> None:
 
 def whole_keys(mapping: dict[str, Any]) -> dict[Any, Any]:
     return {int(key) if key.isdigit() else key: value for key, value in mapping.items()}
-
-
-def test_the_readme_marks_what_comes_later() -> None:
-    told = {key for key, (_, meaning) in rows().items() if meaning.startswith("**later**")}
-    assert told == {path for path, _, later in keys(Settings) if later}
 
 
 def test_the_first_line_of_the_readme_says_which_mcp_is_meant() -> None:

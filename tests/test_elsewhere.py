@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mcp_ilert.spool import damage, sqlite
+from mcp_ilert.spool import connection, damage
 
 ROOT = Path(__file__).parent.parent
 AS_ON_WINDOWS = """
@@ -76,7 +76,7 @@ def test_events_of_a_file_can_be_sent_from_windows_too(tmp_path: Path) -> None:
 def test_what_needs_to_own_a_spool_says_in_one_line_that_it_cannot(
     command: str, config: str, tmp_path: Path
 ) -> None:
-    sqlite.connect(tmp_path / "spool.db").close()
+    connection.connect(tmp_path / "spool.db").close()
     arguments = {"serve": ("serve",), "drop": ("queue", "drop", "a-key", "--yes")}[command]
     done = on_windows(*arguments, "--config", config)
     assert done.returncode == 1

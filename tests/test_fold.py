@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from fast import load_fast
 from mcp_ilert.events import DROP, Again, Decision, Done, Entry, Kind, Settlement, Severity
-from mcp_ilert.spool import folder, sqlite, tail
+from mcp_ilert.spool import digest, folder, sqlite, tail
+from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.lane import Folded, Lane, Op, Remote, arrive, arrive_run
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.store import SqliteStore
@@ -134,6 +135,63 @@ def test_of_a_run_only_what_repeats_the_last_delivery_is_folded_by_itself(tmp_pa
     assert counts.coalesced == len(again) + len(flood) - 1
 
 
+@given(lanes, alerts)
+def test_a_run_of_alerts_is_folded_into_a_member_of_a_digest_as_one_after_the_other(folding, lane, run):
+    member = digest.enter(msgspec.structs.replace(lane, flying=None, remote=Remote.NONE, dead=False), 7, T0)
+    _, severity, count, first_ms, last_ms, payload = folding.run_of(run)
+    op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
+    folded = digest.arrive_run(member, op, T0 + 9)
+    coalesced = 0
+    for one in run:
+        made = digest.arrive(member, one, T0 + 9)
+        member, coalesced = made.lane, coalesced + made.coalesced
+    assert folded is None or (folded.lane, folded.coalesced, folded.digested) == (member, coalesced, 0)
+
+
+def test_a_flood_of_a_member_of_a_digest_is_folded_in_one_step_and_its_digest_says_what_came_last(tmp_path):
+    """A slice that holds nothing but a member's flood is one transaction, for which leases wait."""
+    asked: list[bytes] = []
+
+    def brief(payload: bytes) -> Brief:
+        asked.append(payload)
+        return Brief("probe", payload.decode())
+
+    store = SqliteStore(tmp_path / "s.db", Rules(max_pending=1 << 40, brief=brief), Clock())
+    try:
+        low, medium = Severity.LOW, Severity.MEDIUM
+        accept(store, [entry(key=key, text="x", severity=low) for key in ("a", "b")], fold=True)
+        store.transact(lambda e: e.digests.gather(1, T0))
+        flood = [entry(key="a", text=f"{i}", severity=low if i else medium) for i in range(1_000)]
+        accept(store, flood, fold=True)
+        counts = store.engine.counts()
+        (of_digest,) = [store.engine.lanes.row(n) for n in store.engine.shelf.marked(digest.GATHERS, 9)]
+        assert store.engine.shelf.marked(of_digest.id, 9)
+        gathers = of_digest.lane.gathers
+    finally:
+        store.close()
+    assert len(asked) < 10
+    assert gathers is not None
+    assert gathers.unresolved == (0, 0, 1, 1)
+    assert {told.summary for told in gathers.told} == {"x", "999"}
+    assert (counts.error(), counts.digested, counts.coalesced) == (0, 2, 1_000)
+
+
+def test_a_member_leaves_its_digest_with_the_one_of_a_run_that_is_severe_enough(tmp_path):
+    store = SqliteStore(tmp_path / "s.db", RULES, Clock())
+    try:
+        low = Severity.LOW
+        accept(store, [entry(key=key, text="x", severity=low) for key in ("a", "b")], fold=True)
+        store.transact(lambda e: e.digests.gather(1, T0))
+        run = [entry(key="a", text="y", severity=each) for each in (low, Severity.HIGH, low)]
+        accept(store, run, fold=True)
+        counts = store.engine.counts()
+        assert (counts.error(), counts.digested, counts.undigested, counts.members) == (0, 1, 1, 1)
+        (lane,) = [row.lane for row in store.engine.shelf.find(("a",))["a"]]
+        assert (lane.member, lane.waiting[0].count, lane.waiting[0].severity) == (0, 4, Severity.HIGH)
+    finally:
+        store.close()
+
+
 def test_what_is_not_all_alerts_for_one_target_is_no_run(folding):
     assert folding.run_of([entry("A"), entry("R")]) is None
     assert folding.run_of([entry("C")]) is None
@@ -231,7 +289,7 @@ def test_however_events_are_gathered_the_lanes_are_as_if_each_were_folded_at_onc
                 assert many.engine.counts().error() == 0
                 critical = Batch(given_entries).critical if step in ACCEPTS else set()
                 assert of(kept(many), critical) == of(kept(one), critical)
-        while many.engine.tail:
+        while many.engine.inbox.tail:
             many.transact(lambda e: e.fold(T0))
         assert kept(many) == kept(one)
         assert many.engine.counts() == one.engine.counts()

@@ -130,7 +130,7 @@ def test_a_smaller_bound_is_reached_by_and_by_in_slices(tmp_path: Path) -> None:
     life = Life(tmp_path, 1 << 30)
     for _ in range(500):
         life.act("cancel", 6, 10, 0)
-    life.store.engine.rules = Rules(history_bytes=5_000)
+    life.store.engine.lanes.rules = Rules(history_bytes=5_000)
     shelf = life.store.engine.shelf
     sizes = []
     for _ in range(5):

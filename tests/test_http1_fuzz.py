@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from mcp_ilert.doors.strict import StrictConnection
 from mcp_ilert.wire import Arrival, Bounds
 
 http1 = pytest.importorskip("mcp_ilert._fast.http1", reason="_fast/http1 is not compiled here")
@@ -31,7 +32,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 def by_h11(data: bytes) -> list[Taken]:
     """The requests for events from the first on, until there comes something else, or nothing that is whole."""
-    parser = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+    parser = StrictConnection(HEAD_BYTES)
     parser.receive_data(data)
     taken: list[Taken] = []
     try:

@@ -20,7 +20,7 @@ from mcp_ilert.config import load as load_config
 from mcp_ilert.errors import UnavailableError
 from mcp_ilert.service import open_service
 from mcp_ilert.service.manager import Manager
-from mcp_ilert.spool.writer import Job
+from mcp_ilert.spool.job import Job
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -94,7 +94,7 @@ async def test_what_the_watchdog_ends_says_where_it_hung(tmp_path: Path) -> None
         resource.prlimit(bridge.process.pid, resource.RLIMIT_CORE, (0, 0))
         bridge.signal(signal.SIGABRT)
         assert await bridge.exit_code() == -signal.SIGABRT
-        await until(lambda: any("writer.py" in line for line in bridge.plain))  # the writer's thread, waiting
+        await until(lambda: any("runners.py" in line for line in bridge.plain))  # the writer waits
     assert bridge.plain[0] == "Fatal Python error: Aborted"
 
 
@@ -167,7 +167,7 @@ async def test_the_bridge_is_alive_while_the_writer_answers(tmp_path: Path) -> N
     settings = load_config(write_config(tmp_path, NOWHERE), {})
 
     async with open_service(settings) as service, trio.open_nursery() as nursery:
-        service.spool._submit(Job(lambda _: None, work=lambda _engine: hang.wait(60)))  # type: ignore[attr-defined]
+        service.spool._submit(Job(lambda _: None, work=lambda _engine: hang.wait(60)))
 
         async def ask() -> None:
             await service.alive()

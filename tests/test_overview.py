@@ -18,7 +18,7 @@ from mcp_ilert.dispatch.standing import Standing, standing
 from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.events import Counts
 from mcp_ilert.spool.port import Agenda
-from mcp_ilert.spool.view import Backlog
+from mcp_ilert.spool.read_model import Backlog
 
 NOW_MS = 1_700_000_000_000
 RULES = Rules(Rate(50, 10), 5, 2.0, 300.0, 8)

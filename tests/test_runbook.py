@@ -71,7 +71,7 @@ def test_the_runbook_has_every_metric_and_no_other() -> None:
 def test_the_runbook_has_every_line_that_readyz_can_say_and_no_other() -> None:
     sources = (health.reasons, health.notes, Dispatcher.notes, Dispatcher.ailments)
     said = {line for source in sources for line in lines_of(source)}
-    assert len(said) == 9
+    assert len(said) == 10
     assert told(section("What /readyz says")) == said
 
 

@@ -364,6 +364,26 @@ async def test_a_full_disk_shows_in_readyz(tmp_path: Path, sandbox: SandboxServe
         assert await w.post("a") == 503
 
 
+async def test_a_spool_whose_file_is_not_in_its_place_is_not_ready_until_it_is_back(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    async with world(settings_for(tmp_path, sandbox.url)) as w:
+        path, away = w.service.path, tmp_path / "away.db"
+
+        async def answers() -> tuple[bool, int]:
+            return (await w.ready())["ready"], await w.post("a")
+
+        assert await answers() == (True, 202)
+        path.rename(away)
+        assert await answers() == (False, 503)
+        path.write_bytes(b"another")
+        assert await answers() == (False, 503)
+        (reason,) = (await w.ready())["reasons"]
+        assert reason.startswith(f"spool.path: {path} is not the file")
+        away.replace(path)
+        assert await answers() == (True, 202)
+
+
 async def test_a_changed_file_is_seen_and_an_unchanged_one_is_not(
     tmp_path: Path, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from bridge import running, spawned, until, write_config
 from mcp_ilert.clock import wall_ms
-from mcp_ilert.errors import StartError
-from mcp_ilert.events import DROP, Again, Delivery, Done, Entry, Kind, Settlement
+from mcp_ilert.errors import RepeatedError, SpoolError, StartError
+from mcp_ilert.events import DROP, Again, Delivery, Done, Entry, Kind, Message, Settlement, Severity
 from mcp_ilert.sandbox import SandboxIlert
 from mcp_ilert.sandbox.server import open_sandbox
 from mcp_ilert.spool import aside, fate
@@ -217,6 +217,81 @@ def test_whatever_comes_around_it_nothing_is_lost_and_no_alert_or_resolve_goes_b
             lane = made.lane
             over += made.coalesced + made.cancelled
         assert lane.pending() + lane.dead_count() + over == events
+
+
+# With its acceptance -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ON_FILE)
+@pytest.mark.parametrize("severity", [Severity.CRITICAL, Severity.HIGH])
+async def test_a_request_of_few_events_is_taken_and_the_bad_one_of_them_is_a_dead_letter(
+    tmp_path: Path, kind: str, severity: Severity
+) -> None:
+    bad = entry(key="Poison", text="bad", severity=severity)
+    with failing(bad.payload) as logs:
+        async with opened(kind, tmp_path, Rules(), Clock()) as spool:
+            await spool.put([entry(key="a", severity=severity), bad, entry(key="b")])
+            with SpoolView(tmp_path / "spool.db") as view:  # on disk with the answer
+                (lane,) = view.dead(10)
+                assert (lane.key, lane.letters[0].op.payload) == ("Poison", b"bad")
+                assert "a mistake" in lane.letters[0].detail
+            counts = spool.counts()
+            assert (counts.accepted, counts.lanes, counts.dead, counts.inbox, counts.error()) == (
+                3,
+                2,
+                1,
+                0,
+                0,
+            )
+            await spool.put([entry(key="c")])
+            assert len(await deliver(spool, 9)) == 3
+    assert [line["alert_key"] for line in logs if line["event"].startswith("event set aside")] == ["Poison"]
+
+
+async def test_its_neighbours_in_the_same_transaction_are_taken_as_ever(tmp_path: Path) -> None:
+    bad = entry(key="x", text="bad")
+    with failing(bad.payload):
+        async with opened("thread", tmp_path, Rules(), Clock()) as spool:
+            async with trio.open_nursery() as nursery:
+                for i in range(8):
+                    nursery.start_soon(spool.put, [entry(key=f"k{i}")] if i != 4 else [bad])
+            await folded(spool)
+            counts = spool.counts()
+            assert (counts.accepted, counts.lanes, counts.dead, counts.error()) == (8, 7, 1, 0)
+
+
+async def test_what_came_before_a_bad_one_of_its_key_and_what_comes_after_is_in_order(tmp_path: Path) -> None:
+    bad = entry("C", "x", text="bad")
+    async with opened("inline", tmp_path, Rules(cancel_resolved=False), Clock()) as spool:
+        with failing(bad.payload):
+            await spool.put([entry("A", "x", text="first"), bad])
+            await spool.put([entry("R", "x", text="last")])
+        assert [d.payload for _ in range(2) for d in await deliver(spool)] == [b"first", b"last"]
+
+
+async def test_a_signed_message_with_a_bad_event_is_taken_once(tmp_path: Path) -> None:
+    bad, message = entry(key="x", text="bad"), Message("msg_1", 1)
+    with failing(bad.payload):
+        async with opened("inline", tmp_path, Rules(), Clock()) as spool:
+            await spool.put([bad], message)
+            with pytest.raises(RepeatedError):
+                await spool.put([bad], message)
+            assert (spool.counts().accepted, spool.counts().dead) == (1, 1)
+
+
+async def test_where_nothing_can_be_folded_with_its_acceptance_it_is_refused(tmp_path: Path) -> None:
+    """Then the mistake is not the event's."""
+    with failing(b"bad"):
+        async with opened("inline", tmp_path, Rules(), Clock()) as spool:
+            for i in range(aside.KEYS_IN_VAIN):
+                await spool.put([entry(key=f"k{i}", text="bad")])
+            for _ in range(3):
+                with pytest.raises(SpoolError):
+                    await spool.put([entry(key="more", text="bad")])
+            assert (spool.counts().dead, spool.counts().pending) == (aside.KEYS_IN_VAIN, 0)
+            await spool.put([entry(key="sound")])
+            await spool.put([entry(key="x", text="bad")])
+            assert (spool.counts().dead, spool.counts().error()) == (aside.KEYS_IN_VAIN + 1, 0)
 
 
 # Through a process -------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,11 +20,11 @@ from mcp_ilert.errors import SpoolError, StartError, UnavailableError
 from mcp_ilert.events import Delivery, Done, Kind, Settlement, Severity
 from mcp_ilert.spool import open_spool, writer
 from mcp_ilert.spool.checkpoints import Checkpoints
+from mcp_ilert.spool.connection import migrations
 from mcp_ilert.spool.damage import mark, mark_of
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.port import Rules, Want
 from mcp_ilert.spool.spool import WrittenSpool
-from mcp_ilert.spool.sqlite import migrations
 from mcp_ilert.spool.store import SqliteStore
 from mcp_ilert.spool.view import SpoolView
 from spools import T0, Clock, Woken, entry, opened
@@ -447,6 +448,18 @@ async def test_a_spool_whose_file_was_taken_away_takes_nothing_more_until_it_is_
         await spool.put([entry("A", "after")])
     async with opened("thread", tmp_path, RULES, Clock()) as spool:
         assert await lease_all(spool) == [("before", Kind.ALERT), ("after", Kind.ALERT)]
+
+
+async def test_a_spool_that_was_reopened_is_the_file_that_was_there_then(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    store = SqliteStore(path, RULES, Clock())
+    assert store.in_place()
+    shutil.copy(path, tmp_path / "copy.db")
+    (tmp_path / "copy.db").replace(path)
+    assert not store.in_place()
+    store.reopen()
+    assert store.in_place()
+    store.close()
 
 
 async def test_the_lock_file_says_who_and_is_free_again_after_a_crash(tmp_path: Path) -> None:

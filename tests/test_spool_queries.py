@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from mcp_ilert.spool.sqlite import connect, queries
+from mcp_ilert.spool.connection import connect, queries
 
 BY_ID = {"lanes", "all_lanes"}
 """Pages in the order of their ids, for people and for the audit."""

@@ -138,7 +138,7 @@ class TwinMachine(StoreMachine):
     )
     def change(self, change: Change) -> None:
         if isinstance(change, Retarget):
-            while self.twins[0].engine.tail:
+            while self.twins[0].engine.inbox.tail:
                 self.fold()
         self.both(lambda engine: step(engine, change, 0, self.clock()))
 

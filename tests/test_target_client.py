@@ -170,7 +170,8 @@ async def test_a_certificate_of_nobody_known_is_no_delivery():
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, handshake, 0, host="127.0.0.1"))
         sender = target(url=f"https://127.0.0.1:{listener.socket.getsockname()[1]}")
-        assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
+        reason = "connect error (unable to get local issuer certificate)"
+        assert await sender.send(delivery()) == Unavailable(reason, certain=True)
         await sender.aclose()
         nursery.cancel_scope.cancel()
 

@@ -1,7 +1,9 @@
 """The total table of answers: nothing a server or a network may do is without an outcome."""
 
+import errno
 import gzip
 import inspect
+import socket
 
 import httpx
 import pytest
@@ -13,14 +15,13 @@ from mcp_ilert.events import Delivered, Refused, Rejected, Suspect, Throttled, U
 from mcp_ilert.targets.answers import (
     MAX_BODY_BYTES,
     MAX_DETAIL,
-    NEVER_SENT,
     Answer,
     classify,
     decoded,
     error_code,
-    failed,
     retry_after,
 )
+from mcp_ilert.targets.failures import NEVER_SENT, failed
 
 CODED = b'{"status":403,"message":"bad key","code":"KEY_ERROR"}'
 HTML = b"<html><body><h1>Forbidden</h1></body></html>"
@@ -88,6 +89,18 @@ def test_every_error_of_httpx_is_unavailable_and_certain_only_if_nothing_left(ki
 
 def test_a_reason_reads_as_words() -> None:
     assert failed(httpx.ConnectTimeout("x")).reason == "connect timeout"
+
+
+def test_a_reason_has_the_cause_in_the_words_of_the_system_and_no_address() -> None:
+    tried = ExceptionGroup("", [OSError(errno.EHOSTUNREACH, "connecting to ('10.0.0.1', 443) with secret")])
+    for cause, words in (
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "Name or service not known"),
+        (tried, "No route to host"),
+        (ValueError("http://secret@host"), ""),
+    ):
+        error = httpx.ConnectError("all attempts to connect to secret:443 failed")
+        error.__cause__ = cause
+        assert failed(error).reason == "connect error" + (f" ({words})" if words else "")
 
 
 @pytest.mark.parametrize(

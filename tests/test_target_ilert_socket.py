@@ -125,7 +125,9 @@ async def test_a_refused_connection_is_certain() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         sender = target(url=f"http://127.0.0.1:{unused.getsockname()[1]}")
-        assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
+        assert await sender.send(delivery()) == Unavailable(
+            "connect error (Connection refused)", certain=True
+        )
         await sender.aclose()
 
 
@@ -192,7 +194,9 @@ def certificates(authority: trustme.CA, name: str) -> ssl.SSLContext:
 async def test_a_certificate_that_nobody_vouches_for_is_refused_before_anything_is_sent() -> None:
     async with server(answering(b"HTTP/1.1 202 A\r\n\r\n"), certificates(trustme.CA(), "127.0.0.1")) as port:
         sender = target(url=f"https://127.0.0.1:{port}")
-        assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
+        assert await sender.send(delivery()) == Unavailable(
+            "connect error (unable to get local issuer certificate)", certain=True
+        )
         await sender.aclose()
 
 
@@ -202,7 +206,9 @@ async def test_a_certificate_of_another_name_is_refused() -> None:
     authority.configure_trust(trusting)
     async with server(answering(b""), certificates(authority, "other.example")) as port:
         sender = target(url=f"https://127.0.0.1:{port}", tls=trusting)
-        assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
+        assert await sender.send(delivery()) == Unavailable(
+            "connect error (IP address mismatch)", certain=True
+        )
         await sender.aclose()
 
 
@@ -213,7 +219,9 @@ async def test_a_port_that_speaks_no_tls_is_a_certain_failure() -> None:
 
     async with server(serve) as port:
         sender = target(url=f"https://127.0.0.1:{port}")
-        assert await sender.send(delivery()) == Unavailable("connect error", certain=True)
+        assert await sender.send(delivery()) == Unavailable(
+            "connect error (wrong version number)", certain=True
+        )
         await sender.aclose()
 
 

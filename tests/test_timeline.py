@@ -139,6 +139,29 @@ async def test_a_clock_that_jumps_moves_no_deadline_by_more_than_the_jump(
         assert (counts.delivered, counts.pending, counts.error()) == (2, 0, 0)
 
 
+async def test_a_clock_that_is_put_back_by_days_holds_no_back_off_up(autojump_clock: MockClock) -> None:
+    async with world(per_minute=50, base_interval_seconds=60, chance=0.5) as w:
+        w.target.script(DOWN, DOWN)
+        await w.put("again", "likewise")  # due in 30 s
+        await trio.sleep(1)
+        w.skew_ms -= 9 * 24 * HOUR_MS
+        await trio.sleep(30)
+        assert sorted(w.target.keys) == ["again", "again", "likewise", "likewise"]
+        assert (w.spool.counts().delivered, w.spool.counts().error()) == (2, 0)
+
+
+async def test_a_clock_that_is_put_back_makes_no_later_event_a_repeat(autojump_clock: MockClock) -> None:
+    async with world(per_minute=50) as w:
+        await w.put("fire")
+        await trio.sleep(1)
+        w.skew_ms -= 24 * HOUR_MS
+        await trio.sleep(90)  # above delivery.dedupe_seconds
+        w.numbers = 0  # the same text again
+        await w.put("fire")
+        await trio.sleep(1)
+        assert w.target.keys == ["fire", "fire"]
+
+
 @pytest.mark.parametrize("jump_ms", [HOUR_MS, -HOUR_MS])
 async def test_a_clock_that_jumps_in_a_storm_changes_neither_pace_nor_order_and_sends_nothing_twice(
     autojump_clock: MockClock, jump_ms: int
@@ -236,7 +259,8 @@ async def test_an_expired_certificate_is_waited_out() -> None:
     received: list[bytes] = []
     async with server(keeping(received), offered) as port:
         to = target(url=f"https://127.0.0.1:{port}", tls=trusting)
-        assert await to.send(delivery()) == DOWN
+        expired = Unavailable("connect error (certificate has expired)", certain=True)
+        assert await to.send(delivery()) == expired
         await rides_out(to, received, lambda: authority.issue_cert("127.0.0.1").configure_cert(offered))
 
 
@@ -261,7 +285,8 @@ async def test_a_name_that_cannot_be_resolved_is_waited_out(monkeypatch: pytest.
     try:
         async with server(keeping(received)) as port:
             to = target(url=f"http://api.ilert.example:{port}")
-            assert await to.send(delivery()) == DOWN
+            unknown = Unavailable("connect error (Temporary failure in name resolution)", certain=True)
+            assert await to.send(delivery()) == unknown
             await rides_out(to, received, lambda: setattr(names, "known", True))
     finally:
         trio.socket.set_custom_hostname_resolver(before)

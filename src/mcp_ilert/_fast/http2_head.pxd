@@ -1,7 +1,4 @@
-"""A request's head as libnghttp2 reads it out, header by header: kept for who may have to read it; judged.
-
-Only inline functions, so that it needs no module of its own.
-"""
+"""A request's head as libnghttp2 reads it out, header by header: kept for who may have to read it; judged."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Realloc

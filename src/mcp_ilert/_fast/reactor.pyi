@@ -73,14 +73,14 @@ class Reactor:
     def expire(self, now: float) -> None:
         """Look at the deadlines that are due."""
 
-    def go_away(self, now: float, firm: bool) -> None:
-        """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`."""
+    def go_away(self, now: float, firm: bool, later: bool = True) -> None:
+        """Have every session take no request that has not begun, at once where it waits for no answers, or `firm`.
 
-    def let_go(self, now: float) -> None:
-        """Have all who are connected now go after what they wait for; who comes later stays."""
+        `later`: who comes after this, too; without it, these stand out for `drop_leaving`.
+        """
 
     def drop_leaving(self) -> None:
-        """Drop those of them who have not gone."""
+        """Drop those who were to go away, but for who came later, and have not gone."""
 
     def end(self) -> None:
         """Drop every connection."""

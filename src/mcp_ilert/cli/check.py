@@ -126,6 +126,8 @@ def _get(client: "httpx.Client", url: str, key: Secret) -> int | str:
     """The answer's status, or why there is none."""
     import httpx  # noqa: PLC0415 - heavy, and only --online needs it
 
+    from mcp_ilert.targets.failures import in_words  # noqa: PLC0415 - as above
+
     try:
         # Only the status is wanted: the body, of whatever size, stays unread.
         with client.stream("GET", url, headers={"Authorization": f"Bearer {key.reveal()}"}) as answer:
@@ -133,12 +135,14 @@ def _get(client: "httpx.Client", url: str, key: Secret) -> int | str:
     except httpx.TimeoutException:
         return "no answer in time (ilert.timeout_seconds)"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"{type(error).__name__}{_system_reason(error)}"
+        return in_words(error)
 
 
 def _fetch(client: "httpx.Client", settings: Settings, path: str) -> tuple[int | str, bytes]:
     """The answer's status, or why there is none, and as much of its body as is read at all."""
     import httpx  # noqa: PLC0415 - heavy, and only --online needs it
+
+    from mcp_ilert.targets.failures import in_words  # noqa: PLC0415 - as above
 
     url, body = f"{settings.ilert.api_base}/{path}", bytearray()
     headers = {"Authorization": f"Bearer {settings.ilert.api_key.reveal()}"}
@@ -152,21 +156,13 @@ def _fetch(client: "httpx.Client", settings: Settings, path: str) -> tuple[int |
     except httpx.TimeoutException:
         return "no answer in time (ilert.timeout_seconds)", b""
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return f"{type(error).__name__}{_system_reason(error)}", b""
+        return in_words(error), b""
 
 
 def _finding_verdict(finding: Finding) -> Verdict:
     if finding.good is None:
         return Verdict(f"{finding.path}: not known to work: {finding.text}", RUNTIME)
     return Verdict(f"{finding.path}: {finding.text}", VALID if finding.good else CONFIGURATION)
-
-
-def _system_reason(error: BaseException) -> str:
-    """What the system said, if it was the system. httpx's own texts may hold the URL, and so a key."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__cause__ or cause.__context__
-    return f" ({cause.strerror})" if isinstance(cause, OSError) and cause.strerror else ""
 
 
 def _account_verdict(status: int | str, base: str, *, separate: bool) -> Verdict:

@@ -71,6 +71,8 @@ def words_of(error: BaseException) -> str:
         error = error.exceptions[0]
     if isinstance(error, McpIlertError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return "out of memory: give the process more (ulimit -v, MemoryMax=, the limit of the container)"
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

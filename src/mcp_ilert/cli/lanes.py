@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from mcp_ilert.cli.tables import span
 from mcp_ilert.events import Counts
-from mcp_ilert.spool.view import Audit, LaneView, LetterView, OpView, Stats
+from mcp_ilert.spool.read_model import Audit, LaneView, LetterView, OpView, Stats
 
 LANE_COLUMNS = ("id", "key", "target", "state", "severity", "age", "remote", "attempts", "waits")
 LETTER_COLUMNS = ("id", "key", "target", "kind", "events", "died", "because")

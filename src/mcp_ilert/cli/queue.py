@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from mcp_ilert.console.look import Look
     from mcp_ilert.console.shown import Page
     from mcp_ilert.control import Answer
-    from mcp_ilert.spool.view import LaneView
+    from mcp_ilert.spool.read_model import LaneView
 
 PAYLOAD_CHARS = 4_000
 

@@ -1,6 +1,7 @@
 """What must hold between keys, what is allowed but unwise, and what follows from the settings as a whole."""
 
 import ipaddress
+import itertools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -131,15 +132,20 @@ def _numbers(settings: Settings) -> Iterator[Fault]:
 
 
 def _ports(settings: Settings) -> Iterator[Fault]:
+    """No two doors may want the same port."""
     listen, metrics = settings.listen, settings.metrics
-    if not metrics.enabled or listen.port != metrics.listen_port or listen.port == 0:
-        return
-    addresses = {listen.address, metrics.listen_address}
-    if len(addresses) == 1 or addresses & {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
-        yield Fault(
-            ("listen.port", "metrics.listen_port", "listen.address", "metrics.listen_address"),
-            f"metrics.listen_port: got {metrics.listen_port}, expected another port: it is listen.port's",
-        )
+    doors = [("listen.port", "listen.address", listen.port, listen.address)]
+    if listen.tcp_port is not None:
+        doors.append(("listen.tcp_port", "listen.address", listen.tcp_port, listen.address))
+    if metrics.enabled:
+        door = ("metrics.listen_port", "metrics.listen_address", metrics.listen_port, metrics.listen_address)
+        doors.append(door)
+    for (taken, its, number, address), (key, place, other, where) in itertools.combinations(doors, 2):
+        addresses = {address, where}
+        meet = len(addresses) == 1 or addresses & {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+        if number == other != 0 and meet:
+            line = f"{key}: got {other}, expected another port: it is {taken}'s"
+            yield Fault((taken, key, its, place), line)
 
 
 # Allowed, but unwise ------------------------------------------------------------------------------------

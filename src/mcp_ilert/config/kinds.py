@@ -31,9 +31,9 @@ _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _BLANK_OR_CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029]")
 
 
-def about(text: str, *, later: str | None = None) -> Meta:
-    """Describes a key; `later` names the feature that is not in this version yet."""
-    return Meta(description=text, extra={"later": later} if later else None)
+def about(text: str) -> Meta:
+    """Describes a key."""
+    return Meta(description=text)
 
 
 def did_you_mean(word: object, known: Iterable[str]) -> str:

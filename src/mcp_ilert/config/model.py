@@ -1,6 +1,5 @@
 """The settings: Structs whose attributes are the keys of the configuration file, with their defaults.
 
-A key marked `later` is known and documented, but may only have its default in this version.
 Every secret `x` has an `x_file` beside it; after loading, the secret holds what the file held.
 """
 

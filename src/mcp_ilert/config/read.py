@@ -20,6 +20,8 @@ from mcp_ilert.config.show import clean, quoted, show_key
 from mcp_ilert.errors import ConfigError
 
 LARGEST = 1 << 20
+LEAST = "it needs at least ilert.api_key or ilert.webhook_key, or {} where the environment gives one of them"
+"""A file without anything is rather half written than meant: a reload must not take all tokens away."""
 MERGE_TAG = "tag:yaml.org,2002:merge"
 _SHORT_QUOTATION = re.compile(r"'(\\?[^\w\s]|\\?.|<[a-z ]+>)'|\"\\?.\"")
 
@@ -50,10 +52,10 @@ def parse_bytes(raw: bytes, suffix: str, label: str) -> object:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{label}: is not UTF-8 (byte {error.start})"]) from None
     if not text.strip():
-        raise ConfigError([f"{label}: is empty; it needs at least ilert.api_key or ilert.webhook_key"])
+        raise ConfigError([f"{label}: is empty; {LEAST}"])
     value, problems = _guarded(_PARSERS[suffix.lower()], text)
     if value is None and not problems:
-        problems = ["says nothing; it needs at least ilert.api_key or ilert.webhook_key"]
+        problems = [f"says nothing; {LEAST}"]
     if problems:
         raise ConfigError([f"{label}: {problem}" for problem in problems])
     return value

@@ -9,7 +9,7 @@ from msgspec.inspect import CustomType, DictType, Field, IntType, Metadata, Stru
 from mcp_ilert.config.kinds import SEVERITY_WORDS
 from mcp_ilert.config.model import Settings
 from mcp_ilert.config.secret import Secret
-from mcp_ilert.config.shape import bare, default_of, later_feature
+from mcp_ilert.config.shape import bare, default_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _FROM_ENVIRONMENT = {"type": "string", "pattern": r"\$\{"}
@@ -55,7 +55,7 @@ def _structs(root: StructType) -> Iterator[StructType]:
 
 
 def _finished(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
-    """The property with what msgspec leaves out: defaults, keys of maps, `${NAME}`, what comes later."""
+    """The property with what msgspec leaves out: defaults, keys of maps and `${NAME}`."""
     kind = bare(field.type)
     if isinstance(kind, StructType):
         note = {"description": schema["description"]} if "description" in schema else {}
@@ -70,8 +70,6 @@ def _finished(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
         schema["default"] = ""
     elif not field.required:
         schema["default"] = msgspec.json.decode(msgspec.json.encode(default_of(field)))
-    if later := later_feature(field.type):
-        schema["description"] += f" Not in this version yet ({later}); leave it at its default."
     return schema
 
 

@@ -76,9 +76,5 @@ def bears_secret(kind: Type) -> bool:
     return False
 
 
-def later_feature(kind: Type) -> str | None:
-    return (kind.extra or {}).get("later") if isinstance(kind, Metadata) else None
-
-
 def not_null(kind: UnionType) -> Type:
     return next(one for one in kind.types if not isinstance(one, NoneType))

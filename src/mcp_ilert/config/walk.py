@@ -37,7 +37,6 @@ from mcp_ilert.config.shape import (
     bears_secret,
     default_of,
     expectation,
-    later_feature,
     not_null,
     placeholder,
 )
@@ -162,27 +161,10 @@ class Walk:
                 return default_of(field)
             self._problem(here, f"missing; expected {expectation(field.type)}")
             return placeholder(field.type)
-        later = later_feature(field.type)
-        if later and given is not None:
-            return self._not_yet(field, given, here, later)
         value = self.value(field.type, given, here, {})
         if isinstance(value, Broken):
             return placeholder(field.type) if field.required else default_of(field)
         return value
-
-    def _not_yet(self, field: Field, given: object, spot: Spot, later: str) -> Any:
-        """The default, and a problem where anything else was asked for."""
-        trial = Walk(self._environ, self._folder)
-        default = default_of(field)
-        value = trial.value(field.type, given, spot, {})
-        if trial.problems or value != default:
-            raw = given.value if isinstance(given, Override) else given
-            shown = kind_of(raw) if spot.hidden else show(raw)
-            if isinstance(given, Override):
-                spot = msgspec.structs.replace(spot, variable=given.variable)
-            plain = "empty" if isinstance(default, Secret) else show(_raw(default))
-            self._problem(spot, f"{shown}: {later} is not in this version yet; leave it {plain}")
-        return default
 
     def _list(self, kind: VarTupleType, raw: object, spot: Spot) -> Any:
         if not isinstance(raw, list):
@@ -322,10 +304,3 @@ def _instead(raw: object, spot: Spot) -> str:
         return ""
     variable = PREFIX + spot.path.upper().replace(".", "__")
     return f"; only texts may be ${{NAME}}{'' if '[' in variable else f': set {variable} in its place'}"
-
-
-def _raw(value: object) -> object:
-    """The value as a file would spell it."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return list(value) if isinstance(value, tuple) else value

@@ -12,14 +12,18 @@ from mcp_ilert.console.now import Tell, now_words
 from mcp_ilert.console.shown import Page
 from mcp_ilert.spool.history import Attempt, Told
 from mcp_ilert.spool.port import TargetRecord
-from mcp_ilert.spool.urgency import FIRST, Place, Wanted, written
-from mcp_ilert.spool.view import NEWEST, Audit, Backlog, LaneView, SpoolView, Stats
+from mcp_ilert.spool.read_model import Audit, Backlog, LaneView, Stats
+from mcp_ilert.spool.urgency import ALIVE, FIRST, Place, Wanted, written
+from mcp_ilert.spool.view import NEWEST, SpoolView
 
 PAGE_BYTES = 4 * 1024 * 1024
 """A page ends behind the lane whose events bring it here."""
 SLICE = 50
 LOOKED = 2_000
-"""Of lanes, or notes, so many are looked at for a page in which only some of them belong."""
+"""Of notes, so many are looked at for a page in which only some of them belong."""
+SEARCHED = 40_000
+"""So many keys are looked at for a part of them, some 0.1 s."""
+SEARCH_SLICE = 2_000
 DIGEST_KEYS = 20
 MAX_KEYS_TARGETS = 100
 """Lanes of one key that are shown: there is one a target."""
@@ -63,22 +67,21 @@ class Look:
         return found  # noqa: RET504 - as above
 
     def waiting(self, wanted: Wanted, part: str, limit: int, after: Place = FIRST) -> shown.WaitingPage:
-        """What waits, the most urgent first; `part` is found in a key, whatever its case. Looks at LOOKED lanes."""
-        found: list[shown.Waiting] = []
-        looked, last, part = 0, after, part.strip().lower()
+        """What waits, the most urgent first; `part` is found in a key, whatever its case.
+
+        The key that is just that comes first, by its hash; of the others SEARCHED lanes are looked at.
+        """
         with SpoolView(self._path, self._now_ms) as view:
             records = view.records()
-            while looked < LOOKED:
-                lanes = view.urgent(wanted, SLICE, last)
-                for place, lane in lanes:
-                    looked, last = looked + 1, place
-                    if part in lane.key.lower():
-                        found.append(self._waiting(lane, records))
-                    if len(found) == limit:
-                        return shown.WaitingPage(tuple(found), written(last), looked)
-                if len(lanes) < SLICE:
-                    return shown.WaitingPage(tuple(found), None, looked)
-        return shown.WaitingPage(tuple(found), written(last), looked)
+            of = sum(n for name, n in view.backlog().lanes.items() if wanted.target in {None, name})
+            if part := part.strip().lower():
+                lanes, last, looked = _search(view, wanted, part, limit, after)
+            else:
+                found = view.urgent(wanted, limit, after)
+                lanes, looked = [lane for _, lane in found], len(found)
+                last = found[-1][0] if len(found) == limit else None
+            rows = tuple(self._waiting(lane, records) for lane in lanes)
+        return shown.WaitingPage(rows, written(last) if last is not None else None, looked, of)
 
     def _waiting(self, lane: LaneView, records: Mapping[str, TargetRecord]) -> shown.Waiting:
         ops = (*lane.waiting, *((lane.in_flight,) if lane.in_flight else ()))
@@ -148,6 +151,30 @@ class Look:
                 if len(lanes) < wanted:
                     return Page(found, None)
         return Page(found, after)
+
+
+def _search(
+    view: SpoolView, wanted: Wanted, part: str, limit: int, after: Place
+) -> tuple[list[LaneView], Place | None, int]:
+    """Lanes found, where to go on (None: nowhere), and how many were looked at."""
+    found = [lane for lane in view.show(part) if _is_wanted(lane, wanted)] if after == FIRST else []
+    looked, last = 0, after
+    while looked < SEARCHED:
+        places, hits = view.search(wanted, part, SEARCH_SLICE, last)
+        for last, lane in hits:
+            found += [lane] if lane.key.lower() != part else []
+            if len(found) >= limit:
+                return found, last, looked + places.index(last) + 1
+        looked += len(places)
+        if len(places) < SEARCH_SLICE:
+            return found, None, looked
+        last = places[-1]
+    return found, last, looked
+
+
+def _is_wanted(lane: LaneView, wanted: Wanted) -> bool:
+    alive = lane.state in {state.name.lower() for state in ALIVE}
+    return alive and wanted.severity in {None, lane.severity} and wanted.target in {None, lane.target}
 
 
 def weight(lane: LaneView) -> int:

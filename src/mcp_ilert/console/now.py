@@ -7,7 +7,7 @@ from mcp_ilert.dispatch import state
 from mcp_ilert.dispatch.breaker import Closed
 from mcp_ilert.spool.history import Stop, Told
 from mcp_ilert.spool.port import TargetRecord
-from mcp_ilert.spool.view import LaneView, LetterView, OpView
+from mcp_ilert.spool.read_model import LaneView, LetterView, OpView
 
 Tell = Callable[[bytes], Told]
 """What an event says, and which route it matches now."""

@@ -8,7 +8,7 @@ import msgspec
 from mcp_ilert.console.words import events, lasting
 from mcp_ilert.dispatch.standing import Standing
 from mcp_ilert.events import Counts
-from mcp_ilert.spool.view import Backlog
+from mcp_ilert.spool.read_model import Backlog
 
 GOOD: Final = "good"
 NOTE: Final = "note"

@@ -7,7 +7,7 @@ import msgspec
 from mcp_ilert.console.words import clock, story
 from mcp_ilert.events import Counts
 from mcp_ilert.spool.history import Attempt, Note, Told
-from mcp_ilert.spool.view import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
+from mcp_ilert.spool.read_model import Audit, LaneView, LetterView, NoteView, OpView, Stats, TargetView
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -99,12 +99,14 @@ class Waiting(msgspec.Struct, frozen=True):
 class WaitingPage(msgspec.Struct, frozen=True):
     """The most urgent first; `after` asks for the next page, null where there is none.
 
-    A page may be short, or empty, where a part of a key is looked for: `looked` lanes were looked at.
+    A page may be short, or empty, where a part of a key is looked for: `looked` lanes were looked at, `of` all that
+    wait at the targets asked for. Who is called just that comes first.
     """
 
     lanes: tuple[Waiting, ...]
     after: str | None
     looked: int
+    of: int = 0
 
 
 class Digests(msgspec.Struct, frozen=True):

@@ -26,7 +26,7 @@ from mcp_ilert.spool.history import (
     What,
 )
 from mcp_ilert.spool.rank import Pick
-from mcp_ilert.spool.view import NoteView
+from mcp_ilert.spool.read_model import NoteView
 
 AT_ONCE_MS = 100
 """What is shorter was no wait."""

@@ -85,15 +85,27 @@ class Desk:
     def take(self, track: Track, state: TargetState, *, turned: bool) -> None:
         """A target's state is another now; what of it is the key's, all targets of the key have.
 
-        `turned`: something shows that did not before.
+        So do those of another name, for a request that left under the old one may be answered late. `turned`:
+        something shows that did not before.
         """
         before, track.state = track.state, state
-        others = self.siblings(track)
+        others = dict.fromkeys([*self.siblings(track), *self._renamed(track)])
         for other in others:
             other.follow(before, state)
         if turned:
             for each in (track, *others):
-                each.show(self.metrics)
+                if self.tracks.get(each.name) is each:
+                    each.show(self.metrics)
+
+    def _renamed(self, track: Track) -> list[Track]:
+        """Those that have its key too, where its name or theirs is one that the configuration has no more."""
+        if not self.former:
+            return []
+        known = self.known_before(track)
+        if self.tracks.get(track.name) is not track:
+            key = track.post.target.sealed(self.salt)
+            known += [t for t in self.tracks.values() if t.pace and t.post.target.sealed(self.salt) == key]
+        return [t for t in known if t is not track]
 
     def blobs(self, tracks: set[Track]) -> dict[str, bytes]:
         """The states to be committed together with a lease or a settlement, for the next life."""

@@ -74,6 +74,8 @@ def plan(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
 def _send(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
     agenda, recovering = view.agenda, view.state.recovery
     due, revivable = _at(agenda.next_due_ms, now, wall_ms), _at(agenda.next_revive_ms, now, wall_ms)
+    if now + rules.longest_wait_ms / 1000 < due < math.inf:  # the wall clock was put back meanwhile
+        due = now
     revive = recovery.allowance(recovering, now, rules.max_interval) if revivable <= now else 0
     unknown = view.fresh or due <= now or revive > 0
     if unknown or agenda.critical_ready or agenda.others_ready:

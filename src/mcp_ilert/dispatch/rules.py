@@ -8,6 +8,7 @@ import msgspec
 from prometheus_client import Counter, Gauge, Histogram
 
 from mcp_ilert.dispatch.pace import Rate, rate
+from mcp_ilert.spool.digest import UPDATE_MS
 
 Chance = Callable[[], float]
 """A random number in [0, 1)."""
@@ -95,6 +96,11 @@ class Rules(msgspec.Struct, frozen=True):
     max_in_flight: int
     storm_after: float = 300.0
     """A backlog that takes longer to drain makes a storm; infinite where nothing goes into digests."""
+
+    @property
+    def longest_wait_ms(self) -> int:
+        """No back-off reaches further, nor what a digest waits."""
+        return round(1000 * self.max_interval) + UPDATE_MS
 
 
 def rules(settings: DispatchSettings) -> Rules:

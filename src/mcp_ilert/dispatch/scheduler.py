@@ -160,7 +160,15 @@ class Scheduler:
             if tokens := others + more:
                 storm, stopped = track.state.storm.on, track.stopped
                 want = Want(
-                    track.name, tokens, others, go.revive, go.probe, go.probe_dead, stopped, digest=storm
+                    track.name,
+                    tokens,
+                    others,
+                    go.revive,
+                    go.probe,
+                    go.probe_dead,
+                    stopped,
+                    digest=storm,
+                    longest_wait_ms=desk.rules.longest_wait_ms,
                 )
                 asks.append(Ask(track, go, want, track.cost))
         return asks

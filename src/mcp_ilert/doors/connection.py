@@ -5,27 +5,27 @@ and what the client still sends is read for a moment, for a reset would take our
 """
 
 import math
-from typing import Final, TypeVar
+from typing import Any, Final
 
 import h11
 import msgspec
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H2CProtocolRequiredError, H2ProtocolAssumedError
+from hypercorn.protocol.h11 import H2ProtocolAssumedError
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
-from mcp_ilert.doors.hyper import Http1, Http2
+from mcp_ilert.doors.hyper import Http1
+from mcp_ilert.doors.hyper2 import Commons, Http2
 from mcp_ilert.doors.tls_stream import RECEIVE_BYTES, TlsStream
 from mcp_ilert.wire import GRACE_SECONDS, LEAST_RATE
 
 LINGER_SECONDS: Final = 2.0
 DRAIN_SECONDS: Final = 1.0
 """At the end, sessions are asked so often to let their clients go, each time more firmly."""
-Spoken = TypeVar("Spoken", Http1, Http2)
 Stream = trio.SocketStream | TlsStream
 
 
@@ -55,6 +55,7 @@ class Shared(msgspec.Struct, frozen=True):
     config: Config
     context: WorkerContext
     deadlines: Deadlines
+    commons: Commons
 
 
 class Connection:
@@ -84,7 +85,7 @@ class Connection:
             if handshake.cancelled_caught:
                 return
             async with TaskGroup() as tasks:
-                self._protocol = self._speak(Http2, tasks) if http2 else self._speak(Http1, tasks)
+                self._protocol = self._http2(tasks) if http2 else Http1(*self._parts(tasks))
                 await self._protocol.initiate()
                 self._rest()
                 self._closing = self._leaving or self._shared.context.terminated.is_set()
@@ -114,14 +115,18 @@ class Connection:
                 await self._protocol.go_away()
             self._reading.cancel()
 
-    def _speak(self, kind: type[Spoken], tasks: TaskGroup) -> Spoken:
+    def _http2(self, tasks: TaskGroup) -> Http2:
+        return Http2(self._shared.commons, *self._parts(tasks))
+
+    def _parts(self, tasks: TaskGroup) -> tuple[Any, ...]:
+        """What Hypercorn's protocols are made of."""
         shared, stream = self._shared, self._stream
         ssl = isinstance(stream, TlsStream)
         sock = socket_of(stream)
         client = parse_socket_addr(sock.family, sock.getpeername())
         server = parse_socket_addr(sock.family, sock.getsockname())
         state = ConnectionState({})
-        return kind(shared.app, shared.config, shared.context, tasks, state, ssl, client, server, self._send)
+        return shared.app, shared.config, shared.context, tasks, state, ssl, client, server, self._send
 
     # From the client -----------------------------------------------------------------------------------------
 
@@ -148,22 +153,12 @@ class Connection:
             await self._protocol.handle(RawData(data))
         except H2ProtocolAssumedError as error:  # prior knowledge: the preface is there
             await self._turn_to_http2(tasks, error.data)
-        except H2CProtocolRequiredError as error:  # Upgrade: h2c
-            await self._turn_to_http2(tasks, error.data, error.headers, error.settings)
 
-    async def _turn_to_http2(
-        self,
-        tasks: TaskGroup,
-        data: bytes,
-        headers: list[tuple[bytes, bytes]] | None = None,
-        settings: bytes | None = None,
-    ) -> None:
-        protocol = self._speak(Http2, tasks)
-        self._protocol = protocol
-        await protocol.initiate(headers, settings)
+    async def _turn_to_http2(self, tasks: TaskGroup, data: bytes) -> None:
+        self._protocol = protocol = self._http2(tasks)
+        await protocol.initiate()
         self._rest()
-        if data:
-            await protocol.handle(RawData(data))
+        await protocol.handle(RawData(data))
 
     def _rest(self) -> None:
         """Nothing is under way: wait for the next request."""

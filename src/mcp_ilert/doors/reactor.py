@@ -76,7 +76,7 @@ class ReactorPump:
 
     def let_go(self) -> None:
         """Let go of all who are connected now, after what they wait for."""
-        self._reactor.let_go(trio.current_time())
+        self._reactor.go_away(trio.current_time(), firm=True, later=False)
         self._look_around()
 
     def drop_leaving(self) -> None:

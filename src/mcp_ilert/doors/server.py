@@ -22,6 +22,7 @@ from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.faults import tell_failed
 from mcp_ilert.doors.foreign import Stage
 from mcp_ilert.doors.hyper import hypercorn_config
+from mcp_ilert.doors.hyper2 import Commons
 from mcp_ilert.doors.places import Bounds, Places, full_http, full_line
 from mcp_ilert.doors.sessions import Sessions
 from mcp_ilert.doors.stream import Begin, StreamPump
@@ -66,6 +67,7 @@ class Server:
         bounds: Bounds | None = None,
         deadlines: Deadlines | None = None,
         fast: Fast | None = None,
+        commons: Commons | None = None,
     ) -> None:
         self._sockets = sockets
         self._tls = tls
@@ -73,7 +75,9 @@ class Server:
         self._context = WorkerContext(None)
         framework: ASGIFramework = app
         deadlines = deadlines or Deadlines()
-        self._shared = Shared(wrap_app(framework, 0, "asgi"), hypercorn_config(), self._context, deadlines)
+        wrapped = wrap_app(framework, 0, "asgi")
+        commons = commons or Commons()
+        self._shared = Shared(wrapped, hypercorn_config(), self._context, deadlines, commons)
         self._places = Places(bounds or Bounds())
         self._connections: set[Connection] = set()
         self._stopping = trio.Event()

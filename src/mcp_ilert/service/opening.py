@@ -27,8 +27,8 @@ from mcp_ilert.service.parts import Attempted, Waker, oldest_at, rules_of, targe
 from mcp_ilert.service.service import Load, Service
 from mcp_ilert.service.watch import watch
 from mcp_ilert.spool import open_spool
+from mcp_ilert.spool.job import News
 from mcp_ilert.spool.port import Retarget
-from mcp_ilert.spool.writer import News
 from mcp_ilert.targets.client import check_proxies
 
 log = structlog.get_logger()

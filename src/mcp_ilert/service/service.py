@@ -34,7 +34,8 @@ from mcp_ilert.service.parts import (
 )
 from mcp_ilert.service.recorder import Recorder
 from mcp_ilert.spool.history import Told
-from mcp_ilert.spool.port import Retarget, Spool
+from mcp_ilert.spool.port import Retarget
+from mcp_ilert.spool.spool import WrittenSpool
 from mcp_ilert.targets.client import check_proxies
 from mcp_ilert.targets.on_call import OnCall
 from mcp_ilert.targets.port import Target
@@ -55,7 +56,7 @@ class Service:
         self,
         settings: Settings,
         path: Path,
-        spool: Spool,
+        spool: WrittenSpool,
         mapper: Mapper,
         metrics: Metrics,
         *,
@@ -138,15 +139,18 @@ class Service:
 
     def readiness(self) -> tuple[list[str], list[str]]:
         """What keeps the bridge from accepting, and what an operator should know."""
-        reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
-        return reasons, [*self._delivering().notes(), *health.notes(self.counts(), self.settings)]
+        return self._reasons(), [*self._delivering().notes(), *health.notes(self.counts(), self.settings)]
+
+    def _reasons(self) -> list[str]:
+        in_place = self.spool.in_place()
+        return health.reasons(self.path, self.settings, in_place=in_place, stopping=self.stopping)
 
     async def ailments(self) -> list[str]:
         """Why the bridge does not accept or deliver. Commits nothing, with all that a commit takes.
 
         Raises UnavailableError where the spool takes nothing.
         """
-        reasons = health.reasons(self.path, self.settings, stopping=self.stopping)
+        reasons = self._reasons()
         await self.spool.settle((), {}, self._now_ms())
         return [*reasons, *self._delivering().ailments()]
 

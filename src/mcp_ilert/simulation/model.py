@@ -10,7 +10,8 @@ import trio
 
 from mcp_ilert.events import Delivery, Event, Outcome, Severity, Unavailable
 from mcp_ilert.sandbox import Request, SandboxIlert
-from mcp_ilert.targets.answers import Answer, classify, failed
+from mcp_ilert.targets.answers import Answer, classify
+from mcp_ilert.targets.failures import failed
 from mcp_ilert.targets.payload import RouteFacts, SeverityFields, body
 from mcp_ilert.targets.port import More, at_once, seal
 

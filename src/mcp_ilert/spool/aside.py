@@ -1,14 +1,16 @@
 """Sets aside what cannot be folded by a mistake of ours: each such event becomes a dead letter, the rest is folded.
 
-So such an event neither stops the bridge at each start nor is lost. It has then failed twice, once by itself. Where
-hardly anything can be folded the mistake is not one event's, and everything stays in the inbox.
+So such an event neither stops the bridge at each start, nor is refused again and again, nor is lost. It has then failed
+twice, once by itself. Where hardly anything can be folded the mistake is not one event's: everything stays in the
+inbox, and what is to be folded with its acceptance is refused.
 """
 
 from collections.abc import Sequence
 
 import structlog
 
-from mcp_ilert.events import Entry
+from mcp_ilert.errors import RepeatedError
+from mcp_ilert.events import Entry, Message
 from mcp_ilert.spool.engine import Engine
 from mcp_ilert.spool.history import TEXT_CHARS, cut
 from mcp_ilert.spool.store import FailedError, FullError, Store
@@ -25,9 +27,29 @@ def fold_around(store: Store, now_ms: int) -> int:
 
     Raises what the folding raised where that would be all of it, and FullError or FailedError.
     """
-    keys = store.engine.tail.next_keys()
+    keys = store.engine.inbox.tail.next_keys()
     bad = _Search(store, now_ms).bad(keys)
     return sum(_set_aside(store, key, now_ms) for key in bad)
+
+
+def keep_unfolded(
+    store: Store, entries: Sequence[Entry], message: Message | None, now_ms: int
+) -> RepeatedError | None:
+    """Accept a request whose folding failed, to be folded around what is bad; gives the error of a repeated message.
+
+    So one event takes nothing from its neighbours, and its producer does not send it for ever.
+    """
+    repeated: list[RepeatedError] = []
+
+    def keep(engine: Engine) -> None:
+        repeated.clear()
+        if message is not None and (known := engine.messages.take(message, now_ms)):
+            repeated.append(known)
+        else:
+            engine.keep(entries)
+
+    store.transact(keep)
+    return repeated[0] if repeated else None
 
 
 class _Search:
@@ -89,7 +111,7 @@ class _Step:
         self.entries: Sequence[Entry] = ()
 
     def fold(self, engine: Engine, key: str) -> None:
-        self.entries = engine.out_of_tail(key)
+        self.entries = engine.out_of_inbox(key)
         for self.at, entry in enumerate(self.entries):  # noqa: B020 - where it stood when it failed
             if self.at in self._faults:
                 engine.set_aside(entry, _why(self._faults[self.at]), self._now_ms)

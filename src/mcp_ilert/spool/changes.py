@@ -32,18 +32,18 @@ def step(engine: Engine, change: Change, cursor: int, now_ms: int) -> Step:
         case ReturnRefused():
             return _return_refused(engine, change, cursor, now_ms)
         case Pause():
-            engine.pause(change.target, paused=change.paused)
+            engine.targets.pause(change.target, paused=change.paused)
             return Step(0)
         case Retarget():
             return _retarget(engine, change, cursor, now_ms)
         case Gather():
-            return Step(engine.digests.gather(engine.target(change.target).id, now_ms))
+            return Step(engine.digests.gather(engine.targets.of(change.target).id, now_ms))
 
 
 def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
     if change.keys is None:
         ids = engine.shelf.dead(cursor, SLICE)
-        rows: Iterable[Row] = [engine.row(i) for i in ids]
+        rows: Iterable[Row] = [engine.lanes.row(i) for i in ids]
         following = ids[-1] if len(ids) == SLICE else None
     else:
         keys = tuple(lane_key(key) for key in change.keys[cursor : cursor + SLICE])
@@ -52,12 +52,12 @@ def _replay(engine: Engine, change: Replay, cursor: int, now_ms: int) -> Step:
     events = 0
     for row in rows:
         lane = _own(engine, row.lane, now_ms) if row.lane.letters else row.lane
-        made = fate.replay(lane, force=change.force, cancel_resolved=engine.rules.cancel_resolved)
+        made = fate.replay(lane, force=change.force, cancel_resolved=engine.lanes.rules.cancel_resolved)
         alive = lane.dead_count() - made.lane.dead_count()
         if alive:
-            engine.note(row, Replayed(alive, change.force), now_ms)
+            engine.lanes.note(row, Replayed(alive, change.force), now_ms)
         events += alive
-        engine.apply(row, made, now_ms)
+        engine.lanes.apply(row, made, now_ms)
     return Step(events, following)
 
 
@@ -80,29 +80,31 @@ def _own(engine: Engine, lane: Lane, now_ms: int) -> Lane:
 def _drop(engine: Engine, change: Drop, now_ms: int) -> Step:
     events = 0
     for row in lanes_of(engine, change.key):
-        if change.target is None or engine.name_of(row.target) == change.target:
+        if change.target is None or engine.targets.name_of(row.target) == change.target:
             lane, dropped = fate.drop(_own(engine, row.lane, now_ms))
-            engine.count("dropped_by_operator", dropped)
+            engine.ledger.count("dropped_by_operator", dropped)
             if dropped:
-                engine.note(row, Dropped(dropped), now_ms)
-            engine.store(row, row.target, lane, now_ms)
+                engine.lanes.note(row, Dropped(dropped), now_ms)
+            engine.lanes.store(row, row.target, lane, now_ms)
             events += dropped
     return Step(events)
 
 
 def _return_refused(engine: Engine, change: ReturnRefused, cursor: int, now_ms: int) -> Step:
     ids = engine.shelf.dead(cursor, SLICE)
-    target = engine.target(change.target).id
+    target = engine.targets.of(change.target).id
     events = 0
-    for row in map(engine.row, ids):
+    for row in map(engine.lanes.row, ids):
         if row.target == target:
             lane = _own(engine, row.lane, now_ms)
-            made = fate.return_refused(lane, change.statuses, cancel_resolved=engine.rules.cancel_resolved)
+            made = fate.return_refused(
+                lane, change.statuses, cancel_resolved=engine.lanes.rules.cancel_resolved
+            )
             alive = lane.dead_count() - made.lane.dead_count()
             if alive:
-                engine.note(row, Returned(alive), now_ms)
+                engine.lanes.note(row, Returned(alive), now_ms)
             events += alive
-            engine.apply(row, made, now_ms)
+            engine.lanes.apply(row, made, now_ms)
     return Step(events, ids[-1] if len(ids) == SLICE else None)
 
 
@@ -112,15 +114,15 @@ def _retarget(engine: Engine, change: Retarget, cursor: int, now_ms: int) -> Ste
     A lane that the target knows an open alert of stays: it is parked until the target returns. The cursor counts
     those that stay. Nothing but the lanes of gone targets is looked at, so a start does not read the backlog.
     """
-    if engine.tail.targets() - {*change.targets, DROP}:
+    if engine.inbox.tail.targets() - {*change.targets, DROP}:
         engine.fold(now_ms)  # accepted under the old configuration: to be moved, it must lie in its lane
         return Step(0, cursor)
-    gone = [t.id for name, t in engine.targets().items() if name not in change.targets]
+    gone = [t.id for name, t in engine.targets.by_name.items() if name not in change.targets]
     if engine.digests.dissolve(gone, now_ms):
         return Step(0, cursor)
     ids = engine.shelf.waiting_at(gone, SLICE, cursor)
     events = 0
-    for row in map(engine.row, ids):
+    for row in map(engine.lanes.row, ids):
         if row.lane.remote in (Remote.NONE, Remote.CLOSED) and row.lane.gathers is None:
             events += _move(engine, row, now_ms)
         else:
@@ -133,14 +135,16 @@ def _move(engine: Engine, row: Row, now_ms: int) -> int:
     emptied = msgspec.structs.replace(
         row.lane, waiting=(), dead=False, attempts=0, rejections=0, due_ms=0, revivals=0
     )
-    engine.store(row, row.target, emptied, now_ms)
-    names = [engine.rules.route(op.payload) for op in ops]
-    engine.note(row, Moved(len(ops), tuple(dict.fromkeys(name for name in names if name != DROP))), now_ms)
+    engine.lanes.store(row, row.target, emptied, now_ms)
+    names = [engine.lanes.rules.route(op.payload) for op in ops]
+    engine.lanes.note(
+        row, Moved(len(ops), tuple(dict.fromkeys(name for name in names if name != DROP))), now_ms
+    )
     for op, name in zip(ops, names, strict=True):
         if name == DROP:
-            engine.count("dropped_by_route", 1)
+            engine.ledger.count("dropped_by_route", 1)
         else:
-            _fold_moved(engine, row.lane.key, op, engine.target(name).id, now_ms)
+            _fold_moved(engine, row.lane.key, op, engine.targets.of(name).id, now_ms)
     return len(ops)
 
 
@@ -149,8 +153,8 @@ def _fold_moved(engine: Engine, key: str, op: Op, target: int, now_ms: int) -> N
     lane = _own(engine, row.lane, now_ms) if row is not None else Lane(key)
     lane = msgspec.structs.replace(lane, seq=lane.seq + 1, dead=False, revivals=0)
     folded = fold(
-        lane, msgspec.structs.replace(op, seq=lane.seq), cancel_resolved=engine.rules.cancel_resolved
+        lane, msgspec.structs.replace(op, seq=lane.seq), cancel_resolved=engine.lanes.rules.cancel_resolved
     )
-    engine.count("coalesced", folded.coalesced)
-    engine.count("cancelled", folded.cancelled)
-    engine.store(row, target, folded.lane, now_ms)
+    engine.ledger.count("coalesced", folded.coalesced)
+    engine.ledger.count("cancelled", folded.cancelled)
+    engine.lanes.store(row, target, folded.lane, now_ms)

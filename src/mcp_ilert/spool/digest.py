@@ -11,6 +11,7 @@ from mcp_ilert.events import DeadByRejection, Decision, Done, Entry, Kind, Sever
 from mcp_ilert.spool import fate
 from mcp_ilert.spool.gathering import Gathering
 from mcp_ilert.spool.lane import Lane, Op, Remote, fold, merge
+from mcp_ilert.spool.lane import arrive_run as lane_arrive_run
 
 replace = msgspec.structs.replace
 
@@ -78,6 +79,14 @@ def arrive(lane: Lane, entry: Entry, now_ms: int) -> Arrived:
     lane = fold(replace(lane, seq=seq, member_ms=now_ms), op, cancel_resolved=True).lane
     accept = entry.kind is Kind.ACCEPT
     return Arrived(lane, digested=int(accept), coalesced=int(not accept))
+
+
+def arrive_run(lane: Lane, run: Op, now_ms: int) -> Arrived | None:
+    """Fold a run of alerts into a member in one step; None where that cannot be done (`lane.arrive_run`)."""
+    folded = lane_arrive_run(leave(lane), run, dedupe_ms=0)
+    if folded is None or not lane.waiting:
+        return None
+    return Arrived(replace(folded.lane, member=lane.member, member_ms=now_ms), coalesced=folded.coalesced)
 
 
 # The digest's own lane -------------------------------------------------------------------------------------------

@@ -5,72 +5,55 @@ Runs of alerts, of which a storm is made, go in one step a lane; all else goes e
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Protocol
 
 from mcp_ilert._fast.folding import Run, run_of
 from mcp_ilert.events import DROP, Entry, Kind
 from mcp_ilert.spool import fate
-from mcp_ilert.spool.chronicle import Chronicle
 from mcp_ilert.spool.digest import ELIGIBLE, leaves_with
 from mcp_ilert.spool.digests import Digests
 from mcp_ilert.spool.history import SetAside
 from mcp_ilert.spool.lane import Lane, Op, Remote, State, arrive, arrive_run
-from mcp_ilert.spool.port import Rules
-from mcp_ilert.spool.shelf import Placement, Row, Shelf, TargetRow
+from mcp_ilert.spool.lanes import Changed, Lanes
+from mcp_ilert.spool.shelf import Placement, Row
 
 CHUNK = 1_024
 """Keys whose lanes are in memory at once."""
 Groups = Mapping[str, list[Entry]]
-Changed = tuple[Row | None, int, Lane]
-"""A lane as it was stored (None: not yet), its target, and the lane as it is now."""
-
-
-class Ledger(Protocol):
-    """What folding needs of the engine."""
-
-    shelf: Shelf
-    rules: Rules
-    history: Chronicle
-    digests: Digests
-
-    def target(self, name: str) -> TargetRow: ...
-    def name_of(self, target: int) -> str: ...
-    def add_to(self, term: str, events: int) -> None: ...
-    def begun(self, target: int, placement: Placement) -> None: ...
-    def store_all(self, changed: Iterable[Changed], now_ms: int) -> None: ...
 
 
 class Folder:
-    """Folds for one engine, within its transaction."""
+    """Folds for one spool, within its transaction."""
 
-    def __init__(self, engine: Ledger) -> None:
-        self._engine = engine
+    def __init__(self, lanes: Lanes, digests: Digests) -> None:
+        self._lanes = lanes
+        self._digests = digests
 
     def fold(self, groups: Groups, now_ms: int) -> None:
         """Fold the entries of each lower-cased key, in their order."""
         items = iter(groups.items())
         while chunk := list(islice(items, CHUNK)):
-            found = self._engine.shelf.find([key for key, _ in chunk])
-            _Chunk(self._engine).fold(chunk, found, now_ms)
+            found = self._lanes.shelf.find([key for key, _ in chunk])
+            _Chunk(self._lanes, self._digests).fold(chunk, found, now_ms)
 
     def set_aside(self, entry: Entry, why: str, now_ms: int) -> None:
         """Keep an event that cannot be folded as a dead letter, wherever it would have gone."""
         key = entry.key.lower()
-        found = self._engine.shelf.find((key,)).get(key, ())
-        _Chunk(self._engine).set_aside(entry, why, found, now_ms)
+        found = self._lanes.shelf.find((key,)).get(key, ())
+        _Chunk(self._lanes, self._digests).set_aside(entry, why, found, now_ms)
 
 
 class _Chunk:
     """Some keys' lanes on their way."""
 
-    def __init__(self, engine: Ledger) -> None:
-        self._engine = engine
+    def __init__(self, lanes: Lanes, digests: Digests) -> None:
+        self._lanes = lanes
+        self._digests = digests
         self._changed: list[Changed] = []
         self._new: list[tuple[int, Lane, Placement]] = []
         self._texts: list[Row] = []
         """Lanes of which nothing has changed that an index knows."""
         self._coalesced = 0
-        self._unknown_until = engine.shelf.assume_unknown_until()
+        self._unknown_until = lanes.shelf.assume_unknown_until()
 
     def fold(
         self, groups: Iterable[tuple[str, list[Entry]]], found: Mapping[str, Sequence[Row]], now_ms: int
@@ -82,30 +65,34 @@ class _Chunk:
             rows = {row.target: row for row in found.get(key, ()) if row.lane.gathers is None}
             run = run_of(group)
             alike = run is not None and run[0] != DROP
-            if run is None or not alike or not self._fold_run(group[0].key, run, rows):
+            if run is None or not alike or not self._fold_run(group[0].key, run, rows, now_ms):
                 self._changed += self._fold_key(rows, group, now_ms, alike=alike)
-        engine = self._engine
-        engine.add_to("pending", len(self._new) - events)
+        lanes = self._lanes
+        lanes.ledger.terms["pending"] += len(self._new) - events
         if self._coalesced:
-            engine.add_to("coalesced", self._coalesced)
+            lanes.ledger.terms["coalesced"] += self._coalesced
         if self._new:
-            engine.shelf.add(self._new)
+            lanes.shelf.add(self._new)
         if self._texts:
-            engine.shelf.save_texts(self._texts)
+            lanes.shelf.save_texts(self._texts)
         if self._changed:
-            engine.store_all(self._changed, now_ms)
+            lanes.store_all(self._changed, now_ms)
 
     # A run of alerts ------------------------------------------------------------------------------------------
 
-    def _fold_run(self, key: str, run: Run, rows: Mapping[int, Row]) -> bool:
+    def _fold_run(self, key: str, run: Run, rows: Mapping[int, Row], now_ms: int) -> bool:
         """Fold the run in one step, where that may be done."""
         name, severity, count, first_ms, last_ms, payload = run
-        target = self._engine.target(name).id
+        target = self._lanes.targets.of(name).id
         op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
         row = rows.get(target)
         if row is None:
             return self._begin(key, target, op)
-        folded = arrive_run(row.lane, op, self._engine.rules.dedupe_ms)
+        if row.lane.member:
+            lane = self._digests.arrive_run(row.lane, op, now_ms)
+            self._changed += [(row, target, lane)] if lane is not None else []
+            return lane is not None
+        folded = arrive_run(row.lane, op, self._lanes.rules.dedupe_ms)
         if folded is None:
             return False
         self._coalesced += folded.coalesced
@@ -123,7 +110,7 @@ class _Chunk:
         placement = Placement(State.READY, op.severity, False, op.first_ms, 0, 0, ELIGIBLE)
         self._new.append((target, Lane(key, waiting=(op,), seq=op.seq), placement))
         self._coalesced += op.count - 1
-        self._engine.begun(target, placement)
+        self._lanes.begun(target, placement)
         return True
 
     # Event by event -------------------------------------------------------------------------------------------
@@ -132,83 +119,83 @@ class _Chunk:
         self, rows: Mapping[int, Row], group: list[Entry], now_ms: int, *, alike: bool
     ) -> Iterator[Changed]:
         """Fold each by itself; of those that are `alike`, a run, only as many as need it."""
-        lanes = {target: row.lane for target, row in rows.items()}
+        own = {target: row.lane for target, row in rows.items()}
         for i, entry in enumerate(group, 1):
-            self._fold_entry(entry, lanes, now_ms)
-            if alike and i < len(group) and lanes[target := self._engine.target(entry.target).id].waiting:
-                if self._fold_rest(group[i:], target, lanes):
+            self._fold_entry(entry, own, now_ms)
+            if alike and i < len(group) and own[target := self._lanes.targets.of(entry.target).id].waiting:
+                if self._fold_rest(group[i:], target, own):
                     break
                 alike = False  # what is in the way stays there
-        for target, lane in lanes.items():
+        for target, lane in own.items():
             row = rows.get(target)
             if row is None or row.lane is not lane:
                 yield row, target, lane
 
-    def _fold_rest(self, group: list[Entry], target: int, lanes: dict[int, Lane]) -> bool:
+    def _fold_rest(self, group: list[Entry], target: int, own: dict[int, Lane]) -> bool:
         """Fold the rest of a run in one step, behind what waits and is therefore no repeat."""
         run = run_of(group)
         if run is None:
             return False
         _, severity, count, first_ms, last_ms, payload = run
         op = Op(Kind.ALERT, severity, count, first_ms, last_ms, count, payload)
-        folded = arrive_run(lanes[target], op, self._engine.rules.dedupe_ms)
+        folded = arrive_run(own[target], op, self._lanes.rules.dedupe_ms)
         if folded is None:
             return False
         self._coalesced += folded.coalesced
-        lanes[target] = folded.lane
+        own[target] = folded.lane
         return True
 
-    def _fold_entry(self, entry: Entry, lanes: dict[int, Lane], now_ms: int) -> None:
-        engine = self._engine
-        targets = self._targets_of(entry, lanes)
+    def _fold_entry(self, entry: Entry, own: dict[int, Lane], now_ms: int) -> None:
+        lanes = self._lanes
+        targets = self._targets_of(entry, own)
         if not targets:
-            engine.add_to("dropped_by_route", 1)
+            lanes.ledger.terms["dropped_by_route"] += 1
             return
         if len(targets) > 1:
-            engine.add_to("fanned_out", len(targets) - 1)
+            lanes.ledger.terms["fanned_out"] += len(targets) - 1
         for target in targets:
-            lane = lanes.get(target) or self._new_lane(entry)
+            lane = own.get(target) or self._new_lane(entry)
             if lane.member:
-                lane = engine.digests.arrive(lane, entry, now_ms)
-                if not leaves_with(entry, engine.rules.digest_below):
-                    lanes[target] = lane
+                lane = self._digests.arrive(lane, entry, now_ms)
+                if not leaves_with(entry, lanes.rules.digest_below):
+                    own[target] = lane
                     continue
             folded = arrive(
-                lane, entry, dedupe_ms=engine.rules.dedupe_ms, cancel_resolved=engine.rules.cancel_resolved
+                lane, entry, dedupe_ms=lanes.rules.dedupe_ms, cancel_resolved=lanes.rules.cancel_resolved
             )
             if folded.coalesced:
-                engine.add_to("coalesced", folded.coalesced)
+                lanes.ledger.terms["coalesced"] += folded.coalesced
             if folded.cancelled:
-                engine.add_to("cancelled", folded.cancelled)
-                engine.history.cancelled(lane, engine.name_of(target), entry)
+                lanes.ledger.terms["cancelled"] += folded.cancelled
+                lanes.history.cancelled(lane, lanes.targets.name_of(target), entry)
             elif folded.lane is lane:
-                engine.history.repeated(lane, engine.name_of(target), entry)
-            lanes[target] = folded.lane
+                lanes.history.repeated(lane, lanes.targets.name_of(target), entry)
+            own[target] = folded.lane
 
     def set_aside(self, entry: Entry, why: str, found: Sequence[Row], now_ms: int) -> None:
-        engine = self._engine
+        lanes = self._lanes
         rows = {row.target: row for row in found if row.lane.gathers is None}
-        lanes = {target: row.lane for target, row in rows.items()}
-        targets = self._targets_of(entry, lanes)
-        engine.add_to("pending", -1)
+        own = {target: row.lane for target, row in rows.items()}
+        targets = self._targets_of(entry, own)
+        lanes.ledger.terms["pending"] -= 1
         if not targets:
-            engine.add_to("dropped_by_route", 1)
-        engine.add_to("fanned_out", max(0, len(targets) - 1))
+            lanes.ledger.terms["dropped_by_route"] += 1
+        lanes.ledger.terms["fanned_out"] += max(0, len(targets) - 1)
         for target in targets:
-            lane = lanes.get(target) or self._new_lane(entry)
+            lane = own.get(target) or self._new_lane(entry)
             made, merged = fate.set_aside(lane, entry, why, now_ms)
-            engine.add_to("coalesced", merged)
-            engine.history.note(lane.key, engine.name_of(target), now_ms, SetAside(why))
+            lanes.ledger.terms["coalesced"] += merged
+            lanes.history.note(lane.key, lanes.targets.name_of(target), now_ms, SetAside(why))
             self._changed.append((rows.get(target), target, made))
-        engine.store_all(self._changed, now_ms)
+        lanes.store_all(self._changed, now_ms)
 
-    def _targets_of(self, entry: Entry, lanes: Mapping[int, Lane]) -> list[int]:
+    def _targets_of(self, entry: Entry, own: Mapping[int, Lane]) -> list[int]:
         """An alert goes where its route says; an accept or a resolve to every target that knows the key."""
         if entry.kind is not Kind.ALERT:
-            known = [target for target, lane in lanes.items() if lane.concerns()]
+            known = [target for target, lane in own.items() if lane.concerns()]
             if known:
                 return known
-        return [] if entry.target == DROP else [self._engine.target(entry.target).id]
+        return [] if entry.target == DROP else [self._lanes.targets.of(entry.target).id]
 
     def _new_lane(self, entry: Entry) -> Lane:
         unknown = entry.accepted_ms < self._unknown_until

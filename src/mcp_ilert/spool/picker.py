@@ -12,6 +12,7 @@ from mcp_ilert.spool.shelf import Shelf, TargetRow
 
 PROMOTE_SLICE = 256
 DIVERT_SLICE = 200
+NEVER_MS = 1 << 62
 PROBE_ORDER = {Severity.CRITICAL: -(1 << 62), **GRACE_MS}
 
 
@@ -41,6 +42,7 @@ class Picker:
 
         A chosen lane that `divert` takes elsewhere costs nothing; so many, and no more, go in one choosing.
         """
+        self._promote_those_left_ahead(want.longest_wait_ms)
         tokens, others = want.tokens, want.others
         while tokens > 0 and self.diverted < DIVERT_SLICE:
             critical = self._first({Severity.CRITICAL: 0})
@@ -74,6 +76,13 @@ class Picker:
             yield backed_off[0][0]
         elif revivable and revivable[0][1] <= self._now_ms:
             yield revivable[0][0]
+
+    def _promote_those_left_ahead(self, longest_wait_ms: int) -> None:
+        """Where even the soonest is further off than any wait, the clock has been put back since."""
+        shelf, target = self._shelf, self._target.id
+        soonest = shelf.soonest(State.BACKOFF, target, 1)
+        if soonest and soonest[0][1] > self._now_ms + longest_wait_ms:
+            shelf.promote(target, NEVER_MS, PROMOTE_SLICE)
 
     def _other(self, kind: Pick) -> Candidate | None:
         if kind is Pick.OLDEST:

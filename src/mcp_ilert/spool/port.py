@@ -39,6 +39,8 @@ class Want(msgspec.Struct, frozen=True):
     """For the history: what the target's lanes had to wait for."""
     digest: bool = False
     """A storm is on: a lane that a digest may stand for is put there in place of being sent."""
+    longest_wait_ms: int = 1 << 62
+    """No back-off reaches further. What is due later was put down before the wall clock was put back: it is due."""
 
 
 class Agenda(msgspec.Struct, frozen=True):

@@ -73,6 +73,9 @@ SELECT coalesce(max(id), 0) FROM lane;
 -- name: get
 SELECT id, target, body FROM lane WHERE id = ?;
 
+-- name: bodies
+SELECT lane.id, lane.body FROM json_each(?1) AS wanted CROSS JOIN lane ON lane.id = wanted.value;
+
 -- name: add
 INSERT INTO lane (id, hash, target, state, severity, sent, oldest, due, letters, digest, body)
 SELECT value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6, value ->> 7, value ->> 8, value ->> 9,

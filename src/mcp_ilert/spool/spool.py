@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 
@@ -14,6 +14,7 @@ from mcp_ilert.errors import McpIlertError, SpoolError, StartError, UnavailableE
 from mcp_ilert.events import Counts, Entry, Message, Settlement
 from mcp_ilert.spool import changes
 from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.job import Job, News
 from mcp_ilert.spool.lock import own
 from mcp_ilert.spool.port import (
     Change,
@@ -27,22 +28,15 @@ from mcp_ilert.spool.port import (
     Want,
     put,
 )
+from mcp_ilert.spool.runners import InlineRunner, Runner, ThreadRunner
 from mcp_ilert.spool.store import MemoryStore, Store, open_store
 from mcp_ilert.spool.view import SpoolView
-from mcp_ilert.spool.writer import InlineRunner, Job, News, ThreadRunner, Writer
+from mcp_ilert.spool.writer import Writer
 
 T = TypeVar("T")
 Some = TypeVar("Some", bound="WrittenSpool")
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 Observer = Callable[[News], None]
-
-
-class Runner(Protocol):
-    """Runs jobs, here or on a thread."""
-
-    def submit(self, job: Job) -> None: ...
-    def left(self) -> Sequence[Job]: ...
-    def stop(self) -> None: ...
 
 
 class WrittenSpool:
@@ -151,7 +145,9 @@ class WrittenSpool:
 
     async def records(self) -> Mapping[str, TargetRecord]:
         return await self._do(
-            lambda engine: {name: TargetRecord(t.paused, t.state) for name, t in engine.targets().items()}
+            lambda engine: {
+                name: TargetRecord(t.paused, t.state) for name, t in engine.targets.by_name.items()
+            }
         )
 
     def counts(self) -> Counts:
@@ -169,7 +165,11 @@ class WrittenSpool:
         await trio.to_thread.run_sync(copy)
 
     def use(self, rules: Rules) -> None:
-        self._store.engine.rules = rules
+        self._store.engine.lanes.rules = rules
+
+    def in_place(self) -> bool:
+        """Whether the file is where the next start will look for it: without it nothing is accepted."""
+        return self._store.in_place()
 
 
 class MemorySpool(WrittenSpool):
@@ -178,11 +178,12 @@ class MemorySpool(WrittenSpool):
     def __init__(self, store: MemoryStore, wake: Wake, now_ms: NowMs) -> None:
         super().__init__(store, None, wake, None)
         self._writer = Writer(store, now_ms)
+        self._transactions = self._writer.transactions
         self._runner: InlineRunner = InlineRunner(self._writer, self.tell)
 
     def take(self, entry: Entry) -> McpIlertError | None:
         """As an offer of one event by itself: why it is not kept, if it is not."""
-        if not self._writer.lone(entry):
+        if not self._transactions.take(entry):
             answers: list[McpIlertError | None] = []
             self.offer(((entry,),), answers.extend)
             return answers[0]
@@ -192,13 +193,13 @@ class MemorySpool(WrittenSpool):
     async def _do(self, work: Callable[[Engine], T]) -> T:
         if self._closing or self._writer.busy:
             return await super()._do(work)
-        made = self._writer.at_once(work)
+        made = self._transactions.at_once(work)
         self._tell()
         self._runner.go_on()
         return made
 
     def _tell(self) -> None:
-        if self._store.engine.touched:
+        if self._store.engine.lanes.wakes.touched:
             self._wake(self._store.engine.take_touched())
 
     def counts(self) -> Counts:

@@ -1,4 +1,4 @@
-"""The spool file: opened, locked, transacted on, reopened after a fault, and set aside when it is damaged."""
+"""An engine with transactions around it, in memory or on a spool's file, which is opened anew after a fault."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -7,36 +7,25 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 import apsw
-import msgspec
 import structlog
 
 from mcp_ilert.clock import NowMs
 from mcp_ilert.errors import SpoolError, StartError
 from mcp_ilert.spool.checkpoints import Checkpoints
-from mcp_ilert.spool.damage import (
-    bring_down,
-    keep_log,
-    lost_its_file,
-    mark,
-    mark_of,
-    set_aside,
-    unmark,
-    unread_commits,
-)
-from mcp_ilert.spool.engine import Engine, LostError
+from mcp_ilert.spool.connection import connect, distrust, trust
+from mcp_ilert.spool.damage import bring_down, mark
+from mcp_ilert.spool.engine import Engine
+from mcp_ilert.spool.identity import FileIdentity
+from mcp_ilert.spool.opening import DAMAGE_AT_LOADING, DOUBT, open_file, start_errors
 from mcp_ilert.spool.port import Rules
 from mcp_ilert.spool.room import free_bytes
 from mcp_ilert.spool.shelf_memory import MemoryShelf
-from mcp_ilert.spool.sqlite import SqliteShelf, connect, distrust, trust
+from mcp_ilert.spool.sqlite import SqliteShelf
 from mcp_ilert.spool.tail import Batch
 
 log = structlog.get_logger()
 
 DISK = (apsw.IOError, apsw.CantOpenError, apsw.ReadOnlyError)
-DOUBT = (apsw.CorruptError, apsw.NotADBError, LostError)
-DAMAGE = (*DOUBT, apsw.SQLError, apsw.MismatchError, apsw.ConstraintError, apsw.FormatError)
-DAMAGE_AT_LOADING = (*DAMAGE, msgspec.DecodeError, ValueError, TypeError, LookupError)
-"""What a spool may raise that is read for the first time; later these would be our own mistakes."""
 
 
 class FullError(Exception):
@@ -67,7 +56,7 @@ class Store(Protocol):
 
     def free_bytes(self) -> int: ...
     def in_place(self) -> bool:
-        """Whether the file is where the next start will look for it."""
+        """Whether the file is where the next start will look for it; one look at the disk, from any thread."""
 
     def close(self) -> None: ...
 
@@ -108,73 +97,10 @@ class SqliteStore:
         self._doubtful = False
         """The last failure was that something stored makes no sense."""
         self._doubts = 0
-        with _start_errors(path):
-            self._connection, self.engine = self._open(rules)
+        with start_errors(path):
+            self._connection, self.engine = open_file(path, rules, now_ms)
         self._checkpoints = Checkpoints(self._connection)
-        self._identity = _identity(path)
-        self._missed = False
-        """The file was not there when it was looked for last."""
-
-    def _open(self, rules: Rules) -> tuple[apsw.Connection, Engine]:
-        why = "it failed its check while running, or setting it aside was cut off"
-        if not mark_of(self._path).exists():
-            try:
-                if not lost_its_file(self._path):
-                    return self._open_file(rules, unknown_until=self._emptied(rules))
-                why = "there is a log without the file that it belongs to"
-            except DAMAGE_AT_LOADING as error:
-                why = repr(error)
-            mark(self._path)
-        kept_as = set_aside(self._path, self._now_ms())
-        log.error(
-            "spool set aside",
-            path=str(self._path),
-            kept_as=kept_as,
-            why=why,
-            what_to_do="the bridge goes on with a new spool; keep the old file to recover events from it",
-        )
-        opened = self._open_file(rules, unknown_until=self._now_ms() + rules.remember_open_ms)
-        unmark(self._path)
-        return opened
-
-    def _emptied(self, rules: Rules) -> int:
-        """An empty file is a start that was cut off, or a spool that was emptied: what it knew is not known."""
-        if not self._path.exists() or self._path.stat().st_size:
-            return 0
-        log.warning("the spool's file is empty; keys count as unknown", path=str(self._path))
-        return self._now_ms() + rules.remember_open_ms
-
-    def _log_unread(self, connection: apsw.Connection, rules: Rules) -> int:
-        """Keep a log that cannot be read to its end, before it is written over; until when keys then are unknown."""
-        frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
-        commits = unread_commits(self._path, max(0, frames))
-        if not commits:
-            return 0
-        log.error(
-            "the end of the spool's log cannot be read",
-            path=str(self._path),
-            commits=commits,
-            kept_as=keep_log(self._path, self._now_ms()),
-            what_to_do="after a power failure one commit may be torn, which was not answered; else events are lost",
-        )
-        return self._now_ms() + rules.remember_open_ms if commits > 1 else 0
-
-    def _open_file(self, rules: Rules, unknown_until: int) -> tuple[apsw.Connection, Engine]:
-        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
-        bring_down(self._path)
-        connection = connect(self._path)
-        try:
-            unknown_until = max(unknown_until, self._log_unread(connection, rules))
-            shelf = SqliteShelf(connection)
-            if unknown_until:
-                with connection:
-                    shelf.set_assume_unknown(unknown_until)
-            engine = Engine(shelf, rules)
-            trust(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection, engine
+        self._identity = FileIdentity(path)
 
     def transact(self, work: Callable[[Engine], object]) -> None:
         with self._translated():
@@ -225,10 +151,10 @@ class SqliteStore:
             bring_down(self._path)
             self._connection = connect(self._path)
             self._checkpoints = Checkpoints(self._connection)
-            self._identity = _identity(self._path)
+            self._identity.renew()
             self._check()
-            self.engine = Engine(SqliteShelf(self._connection), before.rules)
-            self.engine.resume(before.flying, before.touched)
+            self.engine = Engine(SqliteShelf(self._connection), before.lanes.rules)
+            self.engine.resume(before.leases.flying, before.lanes.wakes.touched)
             self.recover()
             self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             trust(self._connection)
@@ -267,18 +193,10 @@ class SqliteStore:
         ) from error
 
     def in_place(self) -> bool:
-        there = _identity(self._path) == self._identity
-        if not there and not self._missed:
-            log.error(
-                "the spool's file is not where it was",
-                path=str(self._path),
-                what_to_do="nothing is accepted until it is back; a deleted one is in /proc/PID/fd while this runs",
-            )
-        self._missed = not there
-        return there
+        return self._identity.in_place()
 
     def free_bytes(self) -> int:
-        enough = self.engine.rules.min_free_bytes
+        enough = self.engine.lanes.rules.min_free_bytes
         room = free_bytes(self._path, enough)
         if room < enough:  # what deliveries have freed may stand in the log alone
             with suppress(apsw.Error):
@@ -289,15 +207,6 @@ class SqliteStore:
     def close(self) -> None:
         with suppress(apsw.Error):  # what the file did not get is in the log
             self._connection.close()
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another that takes its name."""
-    try:
-        found = os.stat(path)  # noqa: PTH116 - asked at each commit
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
@@ -318,7 +227,7 @@ def open_store(path: Path, rules: Rules, now_ms: NowMs) -> SqliteStore:
 
 
 def _start(store: SqliteStore, path: Path) -> None:
-    with _start_errors(path):
+    with start_errors(path):
         os.chmod(path, 0o600)  # noqa: PTH101 - beside os.open
     try:
         store.recover()
@@ -327,28 +236,4 @@ def _start(store: SqliteStore, path: Path) -> None:
     except FullError as error:
         raise StartError(
             f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
-        ) from error
-
-
-@contextmanager
-def _start_errors(path: Path) -> Iterator[None]:
-    """What may be wrong with a disk at a start, as a line that says what to do."""
-    try:
-        yield
-    except (OSError, apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise StartError(
-            f"spool.path: {path} cannot be written ({error}): give the process's user the right to "
-            "write the file and its folder, or set another spool.path"
-        ) from error
-    except apsw.FullError as error:
-        raise StartError(
-            f"spool.path: {path} has no room on its disk ({error}): make room, then start again"
-        ) from error
-    except apsw.BusyError as error:
-        raise StartError(
-            f"spool.path: {path} is held by another program ({error}): end it, then start again"
-        ) from error
-    except apsw.Error as error:
-        raise StartError(
-            f"spool.path: {path} cannot be opened ({error}): check the disk, then start again"
         ) from error

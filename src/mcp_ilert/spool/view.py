@@ -1,8 +1,6 @@
 """Looks into a spool file, whether a bridge runs on it or not, by a read-only connection."""
 
-import os
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,115 +11,24 @@ import msgspec
 from mcp_ilert.clock import NowMs, wall_ms
 from mcp_ilert.config.files import found
 from mcp_ilert.errors import SpoolError
-from mcp_ilert.events import Counts, Kind, Severity
+from mcp_ilert.events import Counts, Severity
+from mcp_ilert.spool.backup import backup
+from mcp_ilert.spool.connection import migrations, queries
 from mcp_ilert.spool.digest import DISCARDED, GATHERS
 from mcp_ilert.spool.digests import members
-from mcp_ilert.spool.gathering import payload
-from mcp_ilert.spool.history import DECODE, Note
-from mcp_ilert.spool.lane import Lane, Op, Remote, State
+from mcp_ilert.spool.history import DECODE
+from mcp_ilert.spool.lane import Lane, State
 from mcp_ilert.spool.port import TargetRecord
+from mcp_ilert.spool.read_model import Audit, Backlog, LaneView, NoteView, Stats, TargetView, lane_view
 from mcp_ilert.spool.recount import Recount
+from mcp_ilert.spool.searching import holding
 from mcp_ilert.spool.shelf import Row
-from mcp_ilert.spool.sqlite import LANE, SqliteShelf, migrations, queries
+from mcp_ilert.spool.sqlite import LANE, SqliteShelf
 from mcp_ilert.spool.urgency import FIRST, Place, Wanted, waiting
 
 PAGE = 2_000
 MEMBERS_SHOWN = 100
-BESIDE = ("-journal", "-wal", "-shm")
 NEWEST = (1 << 63) - 1
-
-
-class OpView(msgspec.Struct, frozen=True):
-    """One operation of a lane."""
-
-    kind: Kind
-    severity: Severity
-    count: int
-    first_ms: int
-    last_ms: int
-    payload: bytes
-
-
-class LetterView(msgspec.Struct, frozen=True):
-    """One rejected dead letter."""
-
-    op: OpView
-    status: int
-    detail: str
-    correlation_id: str | None
-    at_ms: int
-    superseded: bool
-
-
-class LaneView(msgspec.Struct, frozen=True):
-    """One lane, as a person wants to see it."""
-
-    id: int
-    target: str
-    key: str
-    state: str
-    """idle, ready, backoff, leased, dead, or digested: in a digest."""
-    remote: str
-    """none, open, closed or unknown."""
-    severity: Severity
-    attempts: int
-    rejections: int
-    due_ms: int
-    in_flight: OpView | None
-    waiting: tuple[OpView, ...]
-    letters: tuple[LetterView, ...]
-    digest: str | None = None
-    """The alert key of the digest that stands for the lane."""
-    members: int | None = None
-    """Of a digest: how many lanes it stands for, and the keys of the first of them."""
-    member_keys: tuple[str, ...] = ()
-    incident: str | None = None
-    """The id of the incident that is open for the key, where its target opens incidents."""
-
-
-class NoteView(msgspec.Struct, frozen=True):
-    """One note of the history."""
-
-    id: int
-    at_ms: int
-    note: Note
-
-
-class TargetView(msgspec.Struct, frozen=True):
-    """One target as the spool knows it."""
-
-    name: str
-    paused: bool
-
-
-class Stats(msgspec.Struct, frozen=True):
-    """The spool at a glance."""
-
-    counts: Counts
-    targets: tuple[TargetView, ...]
-    oldest_ms: dict[str, int]
-    """When the oldest event that waits was accepted, by severity; absent where nothing waits."""
-    file_bytes: int
-    history_bytes: int = 0
-    """Of the history, as counted."""
-
-
-class Backlog(msgspec.Struct, frozen=True):
-    """What waits alive, at a glance."""
-
-    oldest_ms: dict[str, int]
-    """As in Stats."""
-    lanes: dict[str, int]
-    """Lanes, by target."""
-
-
-class Audit(msgspec.Struct, frozen=True):
-    """The conservation law, as counted and as recounted from the lanes, the inbox and the letters on disk."""
-
-    counts: Counts
-    recounted: Counts
-    error: int
-    """0 where the law holds with the recounted terms and these are the counted ones."""
 
 
 class SpoolView:
@@ -213,6 +120,15 @@ class SpoolView:
         rows = ((place, self._shelf.get(place.lane)) for place in waiting(self._shelf, wanted, limit, after))
         return [(place, self._view(row.id, row.target, row.lane)) for place, row in rows if row is not None]
 
+    def search(
+        self, wanted: Wanted, part: str, limit: int, after: Place = FIRST
+    ) -> tuple[list[Place], Iterator[tuple[Place, LaneView]]]:
+        """The next places in the order of `urgent`; and the lanes there whose key has this lower-case part."""
+        places = waiting(self._shelf, wanted, limit, after)
+        hits = set(holding(self._shelf, [place.lane for place in places], part))
+        rows = ((place, self._shelf.get(place.lane)) for place in places if place.lane in hits)
+        return places, ((p, self._view(row.id, row.target, row.lane)) for p, row in rows if row is not None)
+
     def digests(self, limit: int, keys: int) -> list[LaneView]:
         """Digests that stand for lanes, each with so many of their keys."""
         ids = [i for mark in (GATHERS, DISCARDED) for i in self._shelf.marked(mark, limit)][:limit]
@@ -230,6 +146,10 @@ class SpoolView:
     def _with_members(self, view: LaneView, keys: int = MEMBERS_SHOWN) -> LaneView:
         rows = (self._shelf.get(lane_id) for lane_id in self._shelf.marked(view.id, keys))
         return msgspec.structs.replace(view, member_keys=tuple(r.lane.key for r in rows if r is not None))
+
+    def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
+        name = self._names.get(target, str(target))
+        return lane_view(lane_id, name, lane, self._now_ms(), self._digest_key(lane))
 
     def _digest_key(self, lane: Lane) -> str | None:
         row = self._shelf.get(lane.member) if lane.member else None
@@ -255,30 +175,6 @@ class SpoolView:
         rows = self._connection.execute(self._sql["recent"], (before, limit))
         return [NoteView(n, at, DECODE(body)) for n, at, body in rows]
 
-    def _view(self, lane_id: int, target: int, lane: Lane) -> LaneView:
-        return LaneView(
-            lane_id,
-            self._names.get(target, str(target)),
-            lane.key,
-            "digested" if lane.member else lane.state(self._now_ms()).name.lower(),
-            lane.remote.name.lower(),
-            min((op.severity for op in _ops(lane)), default=Severity.LOW),
-            lane.attempts,
-            lane.rejections,
-            lane.due_ms,
-            _op_view(_worded(lane, lane.flying)) if lane.flying is not None else None,
-            tuple(
-                _op_view(_worded(lane, op)) for op in (*(r.letter.op for r in lane.returning), *lane.waiting)
-            ),
-            tuple(
-                LetterView(_op_view(x.op), x.status, x.detail, x.correlation_id, x.at_ms, x.superseded)
-                for x in lane.letters
-            ),
-            self._digest_key(lane),
-            lane.gathers.members() if lane.gathers is not None else None,
-            incident=lane.ref if lane.ref and lane.remote is not Remote.CLOSED else None,
-        )
-
     def audit(self) -> Audit:
         """Recount the law from every row on disk, in one moment."""
         with self._connection:
@@ -296,53 +192,11 @@ class SpoolView:
                     dead += lane.dead_count()
                     lanes += bool(lane.pending())
                     last = lane_id
+            targets = self._shelf.targets()
         recounted = msgspec.structs.replace(counts, pending=pending, dead=dead, lanes=lanes)
-        wrong = int(recounted != counts) or digests.wrong(self._shelf.targets(), counts.digested)
+        wrong = int(recounted != counts) or digests.wrong(targets, counts.digested)
         return Audit(counts, recounted, recounted.error() or wrong)
 
     def backup(self, path: Path) -> None:
         """Copy the spool of one moment to `path`, mode 0600, synced; the file must not exist yet."""
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-            copy = apsw.Connection(str(path))
-            try:
-                backup = copy.backup("main", self._connection, "main")
-                try:
-                    backup.step(-1)
-                finally:
-                    backup.finish()
-                copy.execute("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
-            if left := [part for part in BESIDE if _beside(path, part).exists()]:
-                raise OSError(f"{path.name}{left[0]} could not be removed")  # noqa: TRY301 - told as the others
-        except FileExistsError as error:
-            raise SpoolError(f"backup: {path} exists already: give the path of a new file") from error
-        except (OSError, apsw.Error) as error:
-            _remove(path)  # half a copy is none
-            raise SpoolError(f"backup: {path} cannot be written ({error})") from error
-
-
-def _remove(path: Path) -> None:
-    for part in (*BESIDE, ""):
-        with suppress(OSError):
-            _beside(path, part).unlink()
-
-
-def _beside(path: Path, part: str) -> Path:
-    return path.with_name(path.name + part)
-
-
-def _ops(lane: Lane) -> tuple[Op, ...]:
-    return lane.waiting if lane.flying is None else (lane.flying, *lane.waiting)
-
-
-def _worded(lane: Lane, op: Op) -> Op:
-    """The operation; a digest's with the words that it would be sent with now."""
-    if lane.gathers is None:
-        return op
-    return msgspec.structs.replace(op, count=1, payload=payload(lane.gathers, lane.key, op.kind))
-
-
-def _op_view(op: Op) -> OpView:
-    return OpView(op.kind, op.severity, op.count, op.first_ms, op.last_ms, op.payload)
+        backup(self._connection, path)

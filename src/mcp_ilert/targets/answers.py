@@ -18,24 +18,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
-import httpx
 import msgspec
 
 from mcp_ilert.events import Delivered, Outcome, Refused, Rejected, Suspect, Throttled, Unavailable
-from mcp_ilert.targets.addresses import RefusedAddressError
 
 MAX_BODY_BYTES = 65_536
 MAX_DETAIL = 300
 _MAX_CORRELATION_ID = 128
-
-NEVER_SENT = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.ProxyError,
-    httpx.UnsupportedProtocol,
-)
-"""What happens only before a request leaves; a failed TLS handshake or certificate is a ConnectError."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -99,17 +88,6 @@ def classify(
     correlation_id = _plain(answer.headers.get("correlation-id", ""), _MAX_CORRELATION_ID, hidden)
     detail = "" if rule is _delivered else _detail(answer, hidden)
     return rule(answer, detail, correlation_id or None, now_ms)
-
-
-def failed(error: Exception) -> Unavailable:
-    """The outcome of an attempt that got no answer. The error's own text may hold an address, so it is not told."""
-    named = error.__cause__ if isinstance(error.__cause__, RefusedAddressError) else error
-    return Unavailable(_words(type(named).__name__), certain=isinstance(error, NEVER_SENT))
-
-
-def _words(name: str) -> str:
-    """ConnectTimeout → connect timeout."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
 
 
 def error_code(body: bytes) -> str | None:

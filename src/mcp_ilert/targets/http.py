@@ -9,8 +9,9 @@ import httpx
 import trio
 
 from mcp_ilert.events import Unavailable
-from mcp_ilert.targets.answers import MAX_BODY_BYTES, Answer, failed
+from mcp_ilert.targets.answers import MAX_BODY_BYTES, Answer
 from mcp_ilert.targets.client import BODY_SECONDS, async_client, beginning
+from mcp_ilert.targets.failures import failed
 
 
 class SecretText(Protocol):

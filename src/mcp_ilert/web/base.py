@@ -44,7 +44,6 @@ def base_app(name: str, *, max_body_bytes: int, read_timeout_seconds: float) -> 
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     use_limits(app, max_body_bytes=max_body_bytes, read_timeout_seconds=read_timeout_seconds)
     app.register_error_handler(Exception, _failed)
-    app.before_request(_refuse_two_lengths)
     app.before_request(_refuse_strange_hosts)
     app.after_request(_read_to_the_end)
     return app
@@ -56,16 +55,6 @@ def _is_name(host: str) -> bool:
     except UnicodeError:
         return False
     return True
-
-
-async def _refuse_two_lengths() -> None:
-    """Who stands before us may have read the other one, and another request behind it (RFC 9112, 6.3)."""
-    if _has_two_lengths():
-        raise RequestError(400, "Content-Length, Transfer-Encoding: expected one of them")
-
-
-def _has_two_lengths() -> bool:
-    return "Content-Length" in request.headers and "Transfer-Encoding" in request.headers
 
 
 async def _refuse_strange_hosts() -> None:
@@ -93,7 +82,7 @@ async def _read_to_the_end(response: Response) -> Response:
     ended = body.ended
     if not ended and response.status_code != 408:
         ended = await body.discard()
-    if request.http_version != "2" and (not ended or body.too_large or _has_two_lengths()):
+    if request.http_version != "2" and (not ended or body.too_large):
         response.headers["Connection"] = "close"
     return response
 

@@ -13,6 +13,7 @@ const wanted = { key: "", severity: "", target: "" }; // stays when somebody loo
 /** Open the list. `now()` is the bridge's clock, `targets()` names the targets. */
 export function open({ now, targets }) {
   let timer = null;
+  let far = null; // how far a search has come
   const list = new List({
     title: "Waiting",
     empty: "Nothing waits.",
@@ -24,15 +25,22 @@ export function open({ now, targets }) {
     markOf: (lane) => JSON.stringify(lane) + lasting(now() - lane.first_ms),
     row: (lane) => row(lane, now()),
     load: async (after) => {
+      if (after === null) far = { pages: new Map(), enough: LIMIT };
+      const { pages } = far;
+      if (sum(pages, (page) => page.lanes.length) >= far.enough) far.enough += LIMIT; // asked for by hand
       const page = await get("waiting", { ...wanted, limit: LIMIT, after });
-      const searched = wanted.key && page.after !== null && page.lanes.length < LIMIT;
-      const none = !page.lanes.length && (wanted.key || wanted.severity || wanted.target) && "Nothing that waits matches.";
-      const note = searched ? `Searched ${number(page.looked)} keys so far; there are more.` : none;
-      return { items: page.lanes, after: page.after, note };
+      pages.set(after, page);
+      const found = sum(pages, (one) => one.lanes.length);
+      const none = !found && (wanted.key || wanted.severity || wanted.target) && page.after === null && "Nothing that waits matches.";
+      const most = wanted.severity ? "at most " : "";
+      const note = wanted.key && page.after !== null ? `Searched ${number(sum(pages, (one) => one.looked))} of ${most}${number(page.of)} keys.` : none;
+      return { items: page.lanes, after: page.after, note, goOn: Boolean(wanted.key) && found < far.enough };
     },
   });
   return list;
 }
+
+const sum = (pages, of) => [...pages.values()].reduce((total, page) => total + of(page), 0);
 
 function filters(targets, changed) {
   const choose = (name, label, choices) =>
