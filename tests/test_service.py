@@ -154,6 +154,8 @@ async def test_the_control_socket_changes_the_running_bridge(tmp_path: Path, san
         refused = await tell(PauseTarget("nowhere"))
         assert not refused.ok
         assert "default" in str(refused.error)
+        assert await tell(DropKey("a", "nowhere")) == refused
+        assert (await tell(DropKey("a", "default"))).ok
     assert [received.key for received in sandbox.core.events()] == ["b"]
     with SpoolView(spool) as view:
         assert view.audit().error == 0
@@ -211,6 +213,7 @@ async def test_what_waits_follows_the_routes_of_a_reload(tmp_path: Path, sandbox
         await w.reload(routes=())
         await until(lambda: w.service.counts().delivered == 1)
         assert w.service.counts().error() == 0
+        assert (await w.service.handle(DropKey("a", "gone"))).ok, "what stays there may be dropped"
     assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
 
 

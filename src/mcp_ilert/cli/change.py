@@ -29,13 +29,13 @@ def carry_out(place: Place, request: "Request") -> "Answer":
 async def _directly(place: Place, request: "Request") -> "Answer":
     """Open the spool as a bridge would; its lock keeps out a bridge that starts meanwhile."""
     from mcp_ilert.clock import wall_ms  # noqa: PLC0415
-    from mcp_ilert.control import Answer, PauseTarget, ResumeTarget, change_of  # noqa: PLC0415
+    from mcp_ilert.control import Answer, ReplayDead, change_of  # noqa: PLC0415
     from mcp_ilert.spool.spool import open_spool  # noqa: PLC0415 - heavy
 
     _must_exist(place.path)
     rules = _rules(place)
     async with open_spool(place.path, rules, lambda _targets: None, wall_ms) as spool:
-        if isinstance(request, PauseTarget | ResumeTarget):
+        if not isinstance(request, ReplayDead) and request.target is not None:
             known = sorted(await spool.records())
             if request.target not in known:
                 return Answer(ok=False, error=f"no target {request.target!r}; there are: {', '.join(known)}")
