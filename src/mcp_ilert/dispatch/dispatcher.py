@@ -197,9 +197,9 @@ class Dispatcher:
             known = ", ".join(sorted(desk.tracks))
             raise McpIlertError(f"target {name}: there is none of this name; known are {known}")
         await desk.spool.change(Pause(name, paused), desk.now_ms())
-        track = desk.tracks[name]
-        track.paused = paused
-        track.fresh = True
+        if track := desk.tracks.get(name):
+            track.paused = paused
+            track.fresh = True
         desk.bell.ring()
         log.info("target paused" if paused else "target resumed", target=name)
 
