@@ -1,5 +1,6 @@
 """The dispatcher on virtual time: an event is on its way at once, in order, at the pace, first things first."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from dispatch_world import OK, FakeTarget, idle_world, running, world
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import McpIlertError, UnavailableError
 from mcp_ilert.events import Delivery, Kind, Rejected, Severity, Throttled, Unavailable
-from mcp_ilert.spool.port import Replay, Retarget
+from mcp_ilert.spool.port import Replay, Retarget, TargetRecord
 
 DOWN = Unavailable("connect error", certain=True)
 
@@ -296,6 +297,28 @@ async def test_a_paused_target_sends_nothing_until_it_is_resumed_even_over_a_res
             await trio.sleep(0.1)
             assert w.target.keys == ["a"]
             assert w.dispatcher.notes() == []
+
+
+async def test_a_target_that_is_paused_while_its_record_is_being_read_stays_paused(
+    autojump_clock: MockClock,
+) -> None:
+    async with idle_world() as w:
+        read = w.spool.records
+
+        async def read_slowly() -> Mapping[str, TargetRecord]:
+            records = await read()
+            await trio.sleep(5)
+            return records
+
+        w.patch(records=read_slowly)
+        async with running(w):
+            await w.dispatcher.pause("default")
+            await w.put("a")
+            await trio.sleep(100)
+            assert w.target.came == []
+            await w.dispatcher.resume("default")
+            await trio.sleep(0.1)
+            assert w.target.keys == ["a"]
 
 
 async def test_pausing_a_target_that_does_not_exist_says_which_do(autojump_clock: MockClock) -> None:

@@ -15,6 +15,7 @@ from bridge import event as sample
 from bridge import running, write_config
 from doors import BODY, Client, open_bridge
 from mcp_ilert.config import Secret, Token
+from mcp_ilert.doors import sessions
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.tls import Clients, clients_of, server_context
 
@@ -191,6 +192,7 @@ async def test_who_came_without_a_certificate_goes_once_one_is_asked_for(world, 
         assert await http(bridge, None) == 202
 
 
+@pytest.mark.skipif(not sessions.HTTP1, reason="HTTP/1.1 is not compiled here, so nothing is handed over")
 @pytest.mark.parametrize("carry", ["reactor", "stream"])
 async def test_who_is_being_handed_over_during_the_reload_does_not_slip_through(world, carry):
     """What follows a request that waits for the disk is the app's; by then a certificate is asked for."""

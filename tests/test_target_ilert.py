@@ -144,6 +144,12 @@ async def test_an_unknown_field_that_bears_one_of_our_names_is_renamed_and_nothi
     }
 
 
+@pytest.mark.parametrize("summary", [" ", "\t\n ", "\u3000"])
+async def test_an_alert_whose_summary_is_blank_is_called_by_its_key_and_pages(summary: str) -> None:
+    sent = json.loads(await posted(msgspec.structs.replace(EVENT, summary=summary)))
+    assert sent["summary"] == sent["alertKey"] == "evt-1"
+
+
 async def test_text_goes_as_utf_8() -> None:
     event = msgspec.structs.replace(EVENT, summary="Platte voll – ß 🔥 \u2028")
     assert json.loads((await posted(event)).decode())["summary"] == "Platte voll – ß 🔥 \u2028"

@@ -203,9 +203,9 @@ class Dispatcher:
         desk = self._desk
         self.must_know(name)
         await desk.spool.change(Pause(name, paused), desk.now_ms())
-        track = desk.tracks[name]
-        track.paused = paused
-        track.fresh = True
+        if track := desk.tracks.get(name):
+            track.paused = paused
+            track.fresh = True
         desk.bell.ring()
         log.info("target paused" if paused else "target resumed", target=name)
 

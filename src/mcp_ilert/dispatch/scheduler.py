@@ -91,7 +91,8 @@ class Scheduler:
         self, track: Track, records: Mapping[str, TargetRecord], known: Mapping[str, Saved], now: float
     ) -> None:
         desk, record, own = self._desk, records.get(track.name, TargetRecord()), known.get(track.name)
-        track.paused = record.paused
+        if track.paused is None:  # else an operator spoke while the record was on its way
+            track.paused = record.paused
         others = [*(t for t in desk.siblings(track) if t.pace is not None), *desk.known_before(track)]
         key = track.post.target.sealed(desk.salt)[: state.KEY_BYTES]
         former = {n: saved for n, saved in known.items() if n != track.name and saved.key == key}

@@ -57,7 +57,8 @@ class Track:
         self.inherits: dict[str, bytes] = {}
         """Records of names under which its key was known before, as they are to be kept: without the key."""
         self.fresh = True
-        self.paused = False
+        self.paused: bool | None = None
+        """By an operator. None until one has said so in this life, or the spool's record has been read."""
         self.probing = False
         self.returning = False
         """A change that returns dead letters to their lanes is on its way."""
@@ -142,7 +143,7 @@ class Track:
             state=self.state,
             agenda=self.agenda,
             fresh=self.fresh,
-            paused=self.paused,
+            paused=bool(self.paused),
             probing=self.probing,
             tokens=tempo.available(now) // self.cost,
             token_wait=tempo.wait(now, self.cost),

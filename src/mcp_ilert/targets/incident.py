@@ -12,7 +12,7 @@ import msgspec
 
 from mcp_ilert.clock import rfc3339
 from mcp_ilert.events import Delivery, Event, Kind
-from mcp_ilert.targets.payload import ServiceRef, text_of
+from mcp_ilert.targets.payload import ServiceRef, summary_of, text_of
 
 INVESTIGATING, IDENTIFIED, MONITORING, RESOLVED = "INVESTIGATING", "IDENTIFIED", "MONITORING", "RESOLVED"
 OPEN: tuple[str, ...] = (INVESTIGATING, IDENTIFIED, MONITORING)
@@ -133,7 +133,7 @@ def content(
     """
     alert = delivery.kind is Kind.ALERT or before is None
     return {
-        "summary": event.summary if alert or before is None else before.summary,
+        "summary": summary_of(event, delivery.key) if alert or before is None else before.summary,
         "status": _status(delivery.kind, before),
         "message": _message(delivery, event, target),
         "sendNotification": False,

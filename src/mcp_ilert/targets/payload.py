@@ -65,7 +65,7 @@ def body(
         "integrationKey": integration_key,
         "eventType": EVENT_TYPE[delivery.kind],
         "alertKey": delivery.key,
-        "summary": event.summary,
+        "summary": summary_of(event, delivery.key),
         "priority": chosen.priority,
         "severity": chosen.severity,
         "labels": {"source": event.source, **event.labels, **facts.labels},
@@ -107,6 +107,11 @@ def _renamed(name: str, taken: Mapping[str, object]) -> str:
     while name in taken:
         name = f"event_{name}"
     return name
+
+
+def summary_of(event: Event, key: str) -> str:
+    """The alert key in place of a summary of blanks, which iLert refuses: somebody is to be paged all the same."""
+    return event.summary if event.summary.strip() else key
 
 
 def text_of(details: str | msgspec.Raw) -> str:
