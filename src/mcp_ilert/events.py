@@ -5,7 +5,7 @@ a target for a key: alert, accept or resolve. A *lane* is one alert key at one t
 """
 
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -206,12 +206,21 @@ class Again(msgspec.Struct, frozen=True, tag=True):
     """False where the request may have been applied: the lane becomes unknown."""
 
 
+LONGEST_DEATH_MS: Final = 86_400_000
+"""Nothing dead by outage waits longer to be revived; what seems to, died before the wall clock was put back."""
+
+
 class DeadByOutage(msgspec.Struct, frozen=True, tag=True):
     """The operation returns to its lane, and the lane is dead until it is revived, replayed or added to."""
 
     revive_ms: int
     """Not revived by itself before this."""
     certain: bool
+
+
+def revivable(revive_ms: int, now_ms: int) -> bool:
+    """Whether what is dead by outage may be revived: its time has come, or is further off than any is set."""
+    return revive_ms <= now_ms or revive_ms > now_ms + LONGEST_DEATH_MS
 
 
 class DeadByRejection(msgspec.Struct, frozen=True, tag=True):

@@ -12,8 +12,9 @@ from mcp_ilert.dispatch import policy, recovery
 from mcp_ilert.dispatch.breaker import Open
 from mcp_ilert.dispatch.rules import Rules
 from mcp_ilert.dispatch.state import TargetState
+from mcp_ilert.events import revivable
 from mcp_ilert.spool.history import Stop
-from mcp_ilert.spool.port import Agenda, revivable
+from mcp_ilert.spool.port import Agenda
 
 
 class View(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from mcp_ilert.dispatch.breaker import Closed, Open
 from mcp_ilert.dispatch.rules import Chance, Rules
 from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.events import (
+    LONGEST_DEATH_MS,
     Again,
     DeadByOutage,
     DeadByRejection,
@@ -29,7 +30,6 @@ from mcp_ilert.events import (
     Throttled,
     Unavailable,
 )
-from mcp_ilert.spool.port import LONGEST_DEATH_MS
 
 REJECTIONS_ALLOWED = 2
 """The first rejected answer earns one more attempt; the second is the last."""

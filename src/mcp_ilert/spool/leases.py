@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from mcp_ilert.events import Delivery, Settlement
+from mcp_ilert.events import Delivery, Settlement, revivable
 from mcp_ilert.spool import fate, past
 from mcp_ilert.spool.digests import Digests
 from mcp_ilert.spool.gathering import payload
@@ -12,7 +12,7 @@ from mcp_ilert.spool.history import Attempt
 from mcp_ilert.spool.lane import Remote, State
 from mcp_ilert.spool.lanes import Lanes
 from mcp_ilert.spool.picker import Picker
-from mcp_ilert.spool.port import Agenda, Leased, Settled, Want, revivable
+from mcp_ilert.spool.port import Agenda, Leased, Settled, Want
 from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Row, TargetRow
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from mcp_ilert.events import Severity
+from mcp_ilert.events import Severity, revivable
 from mcp_ilert.spool.lane import State
-from mcp_ilert.spool.port import Agenda, Want, revivable
+from mcp_ilert.spool.port import Agenda, Want
 from mcp_ilert.spool.rank import GRACE_MS, Pick, Turns, pick
 from mcp_ilert.spool.shelf import Shelf, TargetRow
 
