@@ -344,6 +344,12 @@ async def test_a_wrong_question_is_a_problem(api: Api, path: str, status: int, d
         ("drop", {"key": "k", "traget": "t"}, 422, "unknown field `traget`"),
         ("drop", [], 422, "Expected `object`"),
         ("pause", {"target": "defualt"}, 404, "target defualt: there is none of this name"),
+        (
+            "drop",
+            {"key": "k", "target": "defualt"},
+            404,
+            "target defualt: there is none of this name; known are default",
+        ),
         ("resume", {"op": "pause", "target": "default"}, 422, "op"),
     ],
 )

@@ -5,10 +5,12 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 
 from mcp_ilert import config
@@ -56,6 +58,19 @@ def test_what_is_unwise_is_a_warning_and_0(tmp_path: Path) -> None:
         ["warning", " ilert.api_url"],
         ["warning", " auth.tokens"],
     ]
+
+
+def test_a_certificate_out_of_its_time_is_a_warning_and_0(tmp_path: Path) -> None:
+    past = datetime(2011, 1, 1, tzinfo=UTC)
+    both = tmp_path / "both.pem"
+    trustme.CA().issue_cert("a.example", not_after=past).private_key_and_cert_chain_pem.write_to_path(both)
+    text = f"ilert: {{webhook_key: k}}\nlisten: {{address: 127.0.0.1}}\ntls: {{cert_file: {both}, key_file: {both}}}\n"
+    result = run("check-config", write(tmp_path, text))
+    assert result.exit_code == 0
+    assert result.stderr == (
+        f"warning: tls.cert_file: {both} has expired (valid 2000-01-01T00:00:00Z to 2011-01-01T00:00:00Z);"
+        " who verifies it is cut off\n"
+    )
 
 
 def test_every_problem_has_its_line_and_the_exit_code_is_2(tmp_path: Path) -> None:

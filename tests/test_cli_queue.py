@@ -172,6 +172,14 @@ async def test_a_pause_is_remembered_and_an_unknown_target_named(spool: Path) ->
     assert (code, err) == (1, "mcp-ilert: no target 'defualt'; there are: default\n")
 
 
+async def test_dropping_at_an_unknown_target_names_those_that_there_are(spool: Path) -> None:
+    await fill(spool, entry("a"))
+    code, out, err = await mcp_ilert("queue", "drop", "a", "--target", "defualt", "--yes", "--spool", spool)
+    assert (code, out, err) == (1, "", "mcp-ilert: no target 'defualt'; there are: default\n")
+    _, out, _ = await mcp_ilert("queue", "drop", "a", "--target", "default", "--yes", "--spool", spool)
+    assert out == "1 event dropped\n"
+
+
 async def test_a_backup_is_a_spool_of_its_own(spool: Path, tmp_path: Path) -> None:
     await fill(spool, entry("a"))
     copy = tmp_path / "copy.db"

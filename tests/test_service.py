@@ -5,6 +5,7 @@ import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +155,8 @@ async def test_the_control_socket_changes_the_running_bridge(tmp_path: Path, san
         refused = await tell(PauseTarget("nowhere"))
         assert not refused.ok
         assert "default" in str(refused.error)
+        assert await tell(DropKey("a", "nowhere")) == refused
+        assert (await tell(DropKey("a", "default"))).ok
     assert [received.key for received in sandbox.core.events()] == ["b"]
     with SpoolView(spool) as view:
         assert view.audit().error == 0
@@ -211,6 +214,7 @@ async def test_what_waits_follows_the_routes_of_a_reload(tmp_path: Path, sandbox
         await w.reload(routes=())
         await until(lambda: w.service.counts().delivered == 1)
         assert w.service.counts().error() == 0
+        assert (await w.service.handle(DropKey("a", "gone"))).ok, "what stays there may be dropped"
     assert [received.source for received in sandbox.core.events() if received.status == 202] == ["Sandbox"]
 
 
@@ -278,6 +282,43 @@ async def test_a_reload_turns_tls_on(tmp_path: Path, sandbox: SandboxServer) -> 
         async with httpx.AsyncClient(verify=context, trust_env=False) as client:
             url = w.service.url.replace("http:", "https:")
             assert (await client.post(f"{url}/events", json=event("a"))).status_code == 202
+
+
+async def test_a_certificate_out_of_its_time_is_told_at_the_start_and_at_a_reload(
+    tmp_path: Path, sandbox: SandboxServer
+) -> None:
+    """The bridge goes on: that producers verify it is not for it to know."""
+    authority = trustme.CA()
+
+    def tls(name: str, begins: int, ends: int) -> config.Tls:
+        times = [datetime(year, 1, 1, tzinfo=UTC) for year in (begins, ends)]
+        made = authority.issue_cert("127.0.0.1", not_before=times[0], not_after=times[1])
+        made.private_key_and_cert_chain_pem.write_to_path(tmp_path / name)
+        return config.Tls(cert_file=str(tmp_path / name), key_file=str(tmp_path / name))
+
+    def told(logs: list[Any]) -> list[Any]:
+        return [line for line in logs if line.get("key") == "tls.cert_file"]
+
+    expired, future, good = tls("old", 2010, 2011), tls("new", 2900, 2901), tls("good", 2010, 2900)
+    with structlog.testing.capture_logs() as logs:
+        async with world(settings_for(tmp_path, sandbox.url, tls=expired)) as w:
+            expected = {
+                "event": "the certificate of the doors has expired",
+                "log_level": "warning",
+                "key": "tls.cert_file",
+                "path": str(tmp_path / "old"),
+                "not_before": "2010-01-01T00:00:00Z",
+                "not_after": "2011-01-01T00:00:00Z",
+            }
+            assert told(logs) == [expected]
+            await w.reload(tls=good)
+            assert told(logs) == [expected]
+    async with world(settings_for(tmp_path / "other", sandbox.url, tls=good)) as w:
+        with structlog.testing.capture_logs() as logs:
+            await w.reload(tls=future)
+        assert [(line["event"], line["not_before"]) for line in told(logs)] == [
+            ("the certificate of the doors is not valid yet", "2900-01-01T00:00:00Z")
+        ]
 
 
 async def test_lines_come_in_at_a_port_of_their_own(tmp_path: Path, sandbox: SandboxServer) -> None:

@@ -150,6 +150,37 @@ async def test_a_clock_that_is_put_back_by_days_holds_no_back_off_up(autojump_cl
         assert (w.spool.counts().delivered, w.spool.counts().error()) == (2, 0)
 
 
+async def test_a_clock_that_is_put_back_by_days_holds_no_dead_letter_up_as_a_probe(
+    autojump_clock: MockClock,
+) -> None:
+    async with world(per_minute=50, max_attempts=1, max_interval_seconds=300) as w:
+        w.target.script(DOWN)
+        await w.put("dead")
+        await trio.sleep(1)
+        assert w.spool.counts().dead == 1
+        w.skew_ms -= 9 * 24 * HOUR_MS
+        await trio.sleep(301)
+        assert w.target.keys == ["dead", "dead"]
+        assert (w.spool.counts().delivered, w.spool.counts().error()) == (1, 0)
+
+
+async def test_a_clock_that_is_put_back_by_days_lets_dead_letters_return_at_the_usual_pace(
+    autojump_clock: MockClock,
+) -> None:
+    async with world(FakeTarget(seconds=1), per_minute=6000, burst=3000, max_attempts=1) as w:
+        w.target.script(DOWN, DOWN, DOWN, DOWN)
+        await w.put("a", "b", "c", "d")
+        await trio.sleep(2)
+        assert w.spool.counts().dead == 4
+        w.skew_ms -= 9 * 24 * HOUR_MS
+        await w.put("new")
+        start = trio.current_time()
+        await trio.sleep(60)
+        waves = Counter(round(at - start) for at, delivery in w.target.came if delivery.revivals)
+        assert list(waves.values()) == [1, 2, 1]
+        assert (w.spool.counts().delivered, w.spool.counts().error()) == (5, 0)
+
+
 async def test_a_clock_that_is_put_back_makes_no_later_event_a_repeat(autojump_clock: MockClock) -> None:
     async with world(per_minute=50) as w:
         await w.put("fire")

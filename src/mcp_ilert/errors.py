@@ -62,5 +62,9 @@ class RepeatedError(McpIlertError):
         self.rejected = rejected
 
 
+class UnknownTargetError(McpIlertError):
+    """An operator names a target that there is not (404)."""
+
+
 class SpoolError(McpIlertError):
     """The spool cannot be read or changed; the line says which file and what to do."""

@@ -42,7 +42,7 @@ def check_config(path: Path, *, online: bool) -> None:
         for problem in error.problems:
             click.echo(problem, err=True)
         raise SystemExit(CONFIGURATION) from None
-    for warning in config.warnings(settings):
+    for warning in (*config.warnings(settings), *_expired(settings)):
         click.echo(f"warning: {warning}", err=True)
     click.echo(f"{path}: valid; {_summary(settings)}")
     if online:
@@ -66,6 +66,20 @@ def _summary(settings: Settings) -> str:
     return (
         f"would listen on {scheme}://{host}:{listen.port} and send to {settings.ilert.api_base} ({targets})"
     )
+
+
+def _expired(settings: Settings) -> Iterator[str]:
+    """A line where the doors' certificate is out of its time; whether it can be used is seen at a start."""
+    from mcp_ilert.clock import wall_ms  # noqa: PLC0415
+    from mcp_ilert.doors.certificates import validity_of  # noqa: PLC0415
+
+    path = settings.tls.cert_file
+    if path is None:
+        return
+    validity = validity_of(Path(path).read_bytes())
+    if flaw := validity.flaw(wall_ms() / 1000):
+        begins, ends = validity.words
+        yield f"tls.cert_file: {path} {flaw} (valid {begins} to {ends}); who verifies it is cut off"
 
 
 def _report(settings: Settings) -> int:

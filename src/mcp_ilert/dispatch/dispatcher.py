@@ -1,7 +1,7 @@
 """The delivering half of the bridge, as its owner sees it: run it, wake it, pause it, drain it."""
 
 import random as chance
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import structlog
 import trio
@@ -17,7 +17,7 @@ from mcp_ilert.dispatch.sender import Sender
 from mcp_ilert.dispatch.settler import Settler
 from mcp_ilert.dispatch.standing import Standing, standing
 from mcp_ilert.dispatch.track import Post, Track
-from mcp_ilert.errors import McpIlertError, UnavailableError
+from mcp_ilert.errors import UnavailableError, UnknownTargetError
 from mcp_ilert.spool.port import Pause, Spool
 from mcp_ilert.targets.port import Target
 
@@ -108,6 +108,14 @@ class Dispatcher:
         """Send to this target again."""
         await self._pause(name, paused=False)
 
+    def must_know(self, name: str, more: Collection[str] = ()) -> None:
+        """Raises UnknownTargetError unless there is this target, or it is one of `more`."""
+        known = {*self._desk.tracks, *more}
+        if name not in known:
+            raise UnknownTargetError(
+                f"target {name}: there is none of this name; known are {', '.join(sorted(known))}"
+            )
+
     def replace(self, targets: Mapping[str, Target], settings: DispatchSettings) -> None:
         """Go on with these targets and settings, after a reload. Attempts in flight end as they began."""
         desk = self._desk
@@ -193,9 +201,7 @@ class Dispatcher:
 
     async def _pause(self, name: str, *, paused: bool) -> None:
         desk = self._desk
-        if name not in desk.tracks:
-            known = ", ".join(sorted(desk.tracks))
-            raise McpIlertError(f"target {name}: there is none of this name; known are {known}")
+        self.must_know(name)
         await desk.spool.change(Pause(name, paused), desk.now_ms())
         if track := desk.tracks.get(name):
             track.paused = paused

@@ -13,7 +13,7 @@ from mcp_ilert.dispatch.breaker import Open
 from mcp_ilert.dispatch.rules import Rules
 from mcp_ilert.dispatch.state import TargetState
 from mcp_ilert.spool.history import Stop
-from mcp_ilert.spool.port import Agenda
+from mcp_ilert.spool.port import Agenda, revivable
 
 
 class View(msgspec.Struct, frozen=True):
@@ -73,20 +73,20 @@ def plan(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
 
 def _send(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
     agenda, recovering = view.agenda, view.state.recovery
-    due, revivable = _at(agenda.next_due_ms, now, wall_ms), _at(agenda.next_revive_ms, now, wall_ms)
+    due, revive_at = _at(agenda.next_due_ms, now, wall_ms), _revivable_at(agenda, now, wall_ms)
     if now + rules.longest_wait_ms / 1000 < due < math.inf:  # the wall clock was put back meanwhile
         due = now
-    revive = recovery.allowance(recovering, now, rules.max_interval) if revivable <= now else 0
+    revive = recovery.allowance(recovering, now, rules.max_interval) if revive_at <= now else 0
     unknown = view.fresh or due <= now or revive > 0
     if unknown or agenda.critical_ready or agenda.others_ready:
         return Go(urgent=unknown or agenda.critical_ready, revive=revive)
     if recovering.mourning:
-        revivable = math.inf if agenda.waiting else _dead_probe_at(view, rules, now, wall_ms)
-        if revivable <= now:
+        revive_at = math.inf if agenda.waiting else _dead_probe_at(view, rules, now, wall_ms)
+        if revive_at <= now:
             return Go(urgent=True, probe=True, probe_dead=True)
     elif not recovering.credit:
-        revivable = max(revivable, recovering.revived_at + rules.max_interval)
-    return Sleep(min(due, revivable))
+        revive_at = max(revive_at, recovering.revived_at + rules.max_interval)
+    return Sleep(min(due, revive_at))
 
 
 def _probe(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
@@ -110,7 +110,15 @@ def _probe(view: View, rules: Rules, now: float, wall_ms: int) -> Go | Sleep:
 def _dead_probe_at(view: View, rules: Rules, now: float, wall_ms: int) -> float:
     """When the oldest lane that is dead by outage may go as a probe; infinite where there is none."""
     seldom = view.state.recovery.probed_at + rules.max_interval
-    return max(seldom, _at(view.agenda.next_revive_ms, now, wall_ms))
+    return max(seldom, _revivable_at(view.agenda, now, wall_ms))
+
+
+def _revivable_at(agenda: Agenda, now: float, wall_ms: int) -> float:
+    """When the next lane that is dead by outage may be revived; infinite where there is none."""
+    revive_ms = agenda.next_revive_ms
+    if revive_ms is not None and revivable(revive_ms, wall_ms):
+        return now
+    return _at(revive_ms, now, wall_ms)
 
 
 def _at(due_ms: int | None, now: float, wall_ms: int) -> float:

@@ -29,11 +29,11 @@ from mcp_ilert.events import (
     Throttled,
     Unavailable,
 )
+from mcp_ilert.spool.port import LONGEST_DEATH_MS
 
 REJECTIONS_ALLOWED = 2
 """The first rejected answer earns one more attempt; the second is the last."""
 
-_DAY_SECONDS = 86_400
 _EXPONENT_AT_MOST = 63
 
 
@@ -187,7 +187,7 @@ def _died(state: TargetState, at: Moment) -> TargetState:
 def _dead(delivery: Delivery, rules: Rules, at: Moment, *, certain: bool) -> DeadByOutage:
     """A lane that had been dead and was tried: by itself (each time later), or as the probe (at the next one)."""
     doublings = 0 if delivery.probe else min(delivery.revivals, _EXPONENT_AT_MOST)
-    seconds = min(float(_DAY_SECONDS), rules.max_interval * 2.0**doublings)
+    seconds = min(LONGEST_DEATH_MS / 1000, rules.max_interval * 2.0**doublings)
     return DeadByOutage(at.due_ms(seconds), certain)
 
 

@@ -1,4 +1,4 @@
-"""When certificates expire: PEM → the end of the validity of each. Of X.509's DER no more is read than lies before it.
+"""When certificates are valid: PEM → from when until when. Of X.509's DER no more is read than lies before it.
 
 The standard library tells that of a peer's certificate, but not of one's own.
 """
@@ -14,6 +14,7 @@ import msgspec
 _BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 _SEQUENCE, _VERSION, _UTC_TIME, _GENERAL_TIME = 0x30, 0xA0, 0x17, 0x18
 NEVER: Final = float("inf")
+_SHOWN: Final = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class _Item(msgspec.Struct, frozen=True):
@@ -21,19 +22,43 @@ class _Item(msgspec.Struct, frozen=True):
     content: bytes
 
 
-def expiry_of(pem: bytes) -> float:
-    """Seconds since 1970 at which the first of these certificates expires; infinity where none can be read."""
-    return min((_expiry(block) for block in _BLOCK.findall(pem)), default=NEVER)
+class Validity(msgspec.Struct, frozen=True):
+    """While all of some certificates are valid, in seconds since 1970; always, where none can be read."""
+
+    begins: float = -NEVER
+    ends: float = NEVER
+
+    def flaw(self, now: float) -> str | None:
+        """What is wrong now, in words; None where nothing is."""
+        if now > self.ends:
+            return "has expired"
+        return "is not valid yet" if now < self.begins else None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """Beginning and end, for people. Both must be known, as they are where there is a flaw."""
+        begins, ends = (datetime.fromtimestamp(at, UTC) for at in (self.begins, self.ends))
+        return f"{begins:{_SHOWN}}", f"{ends:{_SHOWN}}"
 
 
-def _expiry(block: bytes) -> float:
+def validity_of(pem: bytes) -> Validity:
+    """While all of these certificates are valid; those that cannot be read do not count."""
+    found = [_validity(block) for block in _BLOCK.findall(pem)]
+    return Validity(
+        max((each.begins for each in found), default=-NEVER),
+        min((each.ends for each in found), default=NEVER),
+    )
+
+
+def _validity(block: bytes) -> Validity:
     try:
-        return _time(_not_after(b64decode(block))).timestamp()
+        begins, ends = (_time(item).timestamp() for item in _times(b64decode(block)))
     except (ValueError, IndexError, OverflowError, StopIteration):
-        return NEVER
+        return Validity()
+    return Validity(begins, ends)
 
 
-def _not_after(der: bytes) -> _Item:
+def _times(der: bytes) -> tuple[_Item, _Item]:
     """Certificate: {tbsCertificate: {[0] version?, serial, algorithm, issuer, validity: {notBefore, notAfter}, …}}."""
     certificate = next(_items(der))
     fields = _items(next(_items(certificate.content)).content)
@@ -46,8 +71,7 @@ def _not_after(der: bytes) -> _Item:
     if validity.tag != _SEQUENCE:
         raise ValueError("no validity")
     times = _items(validity.content)
-    next(times)
-    return next(times)
+    return next(times), next(times)
 
 
 def _items(der: bytes) -> Iterator[_Item]:

@@ -5,12 +5,14 @@ import ssl
 from pathlib import Path
 
 import msgspec
+import structlog
 import trio
 from quart_trio import QuartTrio
 
 from mcp_ilert import __version__
+from mcp_ilert.clock import wall_ms
 from mcp_ilert.config import Settings
-from mcp_ilert.doors.certificates import NEVER, expiry_of
+from mcp_ilert.doors.certificates import Validity, validity_of
 from mcp_ilert.doors.connection import Deadlines
 from mcp_ilert.doors.events import EventsDoor
 from mcp_ilert.doors.server import Bounds, Fast, Server
@@ -23,6 +25,8 @@ from mcp_ilert.web.api import Api
 from mcp_ilert.web.app import bridge_app, metrics_app
 from mcp_ilert.web.base import use_limits
 from mcp_ilert.wire import Bounds as Sizes
+
+log = structlog.get_logger()
 
 Sockets = list[socket.socket]
 METRICS_BOUNDS = Bounds(connections=100, per_address=100)
@@ -113,11 +117,21 @@ def clients_in(settings: Settings) -> Clients | None:
 
 def _tell_expiry(metrics: Metrics, settings: Settings) -> None:
     tls = settings.tls
-    metrics.use_certificates(_expiry(tls.cert_file), _expiry(tls.client_ca_file))
+    own, clients = _validity(tls.cert_file), _validity(tls.client_ca_file)
+    metrics.use_certificates(own.ends, clients.ends)
+    if flaw := own.flaw(wall_ms() / 1000):
+        event, (begins, ends) = f"the certificate of the doors {flaw}", own.words
+        log.warning(
+            event,
+            key="tls.cert_file",
+            path=tls.cert_file,
+            not_before=begins,
+            not_after=ends,
+        )
 
 
-def _expiry(path: str | None) -> float:
-    return NEVER if path is None else expiry_of(Path(path).read_bytes())
+def _validity(path: str | None) -> Validity:
+    return Validity() if path is None else validity_of(Path(path).read_bytes())
 
 
 def bounds_of(settings: Settings) -> Bounds:

@@ -13,7 +13,7 @@ from mcp_ilert.clock import NowMs
 from mcp_ilert.config import Settings
 from mcp_ilert.console.look import Look
 from mcp_ilert.console.overview import Facts
-from mcp_ilert.control import Answer, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
+from mcp_ilert.control import Answer, DropKey, PauseTarget, ReplayDead, Request, ResumeTarget, change_of
 from mcp_ilert.dispatch import Dispatcher
 from mcp_ilert.errors import ConfigError, McpIlertError, StartError
 from mcp_ilert.events import Counts, Severity
@@ -177,6 +177,10 @@ class Service:
             case ResumeTarget(target=target):
                 await self._delivering().resume(target)
                 return Answer(ok=True)
+            case DropKey(
+                target=str() as target
+            ):  # of those that are gone, too: what they hold may be unwanted
+                self._delivering().must_know(target, await self.spool.records())
         changed = await self.spool.change(change_of(request), self._now_ms())
         if isinstance(request, ReplayDead):
             await self._retarget()

@@ -12,7 +12,7 @@ from mcp_ilert.spool.history import Attempt
 from mcp_ilert.spool.lane import Remote, State
 from mcp_ilert.spool.lanes import Lanes
 from mcp_ilert.spool.picker import Picker
-from mcp_ilert.spool.port import Agenda, Leased, Settled, Want
+from mcp_ilert.spool.port import Agenda, Leased, Settled, Want, revivable
 from mcp_ilert.spool.rank import Pick
 from mcp_ilert.spool.shelf import Row, TargetRow
 
@@ -73,7 +73,7 @@ class Leases:
     def _revive(self, target: TargetRow, limit: int, now_ms: int) -> None:
         lanes = self._lanes
         for lane_id, due_ms in lanes.shelf.soonest(State.DEAD, target.id, limit) if limit > 0 else ():
-            if due_ms <= now_ms:
+            if revivable(due_ms, now_ms):
                 row = lanes.row(lane_id)
                 lanes.store(row, row.target, fate.revive(row.lane), now_ms)
 

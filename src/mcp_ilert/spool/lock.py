@@ -63,6 +63,14 @@ def _lock(descriptor: int, path: Path) -> None:
         os.pwrite(descriptor, told, 0)
 
 
+def holder(path: Path) -> int | None:
+    """The id of the process that took the spool's lock last; None where that cannot be told."""
+    try:
+        return int(json.loads(lock_path(path).read_bytes())["pid"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return None
+
+
 def _holder(descriptor: int) -> str:
     try:
         told = json.loads(os.pread(descriptor, 4096, 0))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from mcp_ilert.events import Severity
 from mcp_ilert.spool.lane import State
-from mcp_ilert.spool.port import Agenda, Want
+from mcp_ilert.spool.port import Agenda, Want, revivable
 from mcp_ilert.spool.rank import GRACE_MS, Pick, Turns, pick
 from mcp_ilert.spool.shelf import Shelf, TargetRow
 
@@ -67,15 +67,15 @@ class Picker:
         unsent = min(self._candidates(PROBE_ORDER, sent=(False,), newest=False), default=None)
         tried = shelf.tried(target)
         backed_off = shelf.soonest(State.BACKOFF, target, 1)
-        revivable = shelf.soonest(State.DEAD, target, 1) if dead else ()
+        died = shelf.soonest(State.DEAD, target, 1) if dead else ()
         if unsent is not None:
             yield unsent.id
         elif tried is not None:
             yield tried
         elif backed_off:
             yield backed_off[0][0]
-        elif revivable and revivable[0][1] <= self._now_ms:
-            yield revivable[0][0]
+        elif died and revivable(died[0][1], self._now_ms):
+            yield died[0][0]
 
     def _promote_those_left_ahead(self, longest_wait_ms: int) -> None:
         """Where even the soonest is further off than any wait, the clock has been put back since."""
@@ -108,13 +108,15 @@ class Picker:
         """What is left to do at the target."""
         shelf, target = self._shelf, self._target.id
         due = shelf.soonest(State.BACKOFF, target, 1)
-        revive = shelf.soonest(State.DEAD, target, 1)
+        revive_ms = next((ms for _, ms in shelf.soonest(State.DEAD, target, 1)), None)
+        if revive_ms is not None and revivable(revive_ms, self._now_ms):
+            revive_ms = min(revive_ms, self._now_ms)
         critical = self._first({Severity.CRITICAL: 0}) is not None
         others = self._first(GRACE_MS) is not None
         return Agenda(
             critical_ready=critical,
             others_ready=others,
             next_due_ms=due[0][1] if due else None,
-            next_revive_ms=revive[0][1] if revive else None,
+            next_revive_ms=revive_ms,
             waiting=critical or others or bool(due) or shelf.alive(State.LEASED, target),
         )

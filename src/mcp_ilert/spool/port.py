@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -12,6 +12,9 @@ from mcp_ilert.errors import McpIlertError
 from mcp_ilert.events import Counts, Delivery, Entry, Message, Settlement, Severity
 from mcp_ilert.spool.gathering import Brief
 from mcp_ilert.spool.history import Stop, Told
+
+LONGEST_DEATH_MS: Final = 86_400_000
+"""Nothing dead by outage waits longer to be revived; what seems to, died before the wall clock was put back."""
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -41,6 +44,11 @@ class Want(msgspec.Struct, frozen=True):
     """A storm is on: a lane that a digest may stand for is put there in place of being sent."""
     longest_wait_ms: int = 1 << 62
     """No back-off reaches further. What is due later was put down before the wall clock was put back: it is due."""
+
+
+def revivable(revive_ms: int, now_ms: int) -> bool:
+    """Whether what is dead by outage may be revived: its time has come, or is further off than any is set."""
+    return revive_ms <= now_ms or revive_ms > now_ms + LONGEST_DEATH_MS
 
 
 class Agenda(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from mcp_ilert.console import shown
 from mcp_ilert.console.look import Look
 from mcp_ilert.console.overview import Facts, Overview, overview
 from mcp_ilert.console.requests import Answer, DropKey, PauseTarget, ReplayDead, Request, ResumeTarget
-from mcp_ilert.errors import McpIlertError, SpoolError, UnavailableError
+from mcp_ilert.errors import SpoolError, UnknownTargetError
 from mcp_ilert.problems import RequestError
 from mcp_ilert.spool.urgency import Wanted
 from mcp_ilert.spool.view import NEWEST
@@ -195,10 +195,8 @@ async def _change(api: Api, guard: Guard, overviews: Overviews, kind: type[Reque
     log.info("asked through the API", change=kind.__name__, token=principal.name or None)
     try:
         answer = await api.carry(change)
-    except McpIlertError as error:
-        if isinstance(change, PauseTarget | ResumeTarget) and not isinstance(error, UnavailableError):
-            raise RequestError(404, str(error)) from None  # there is no such target
-        raise
+    except UnknownTargetError as error:
+        raise RequestError(404, str(error)) from None
     finally:
         overviews.forget()
     return asking.json(msgspec.json.encode(answer))
