@@ -89,9 +89,23 @@ async def test_the_manager_hears_of_start_reload_and_end(
     assert heard.all() == []
 
 
+async def at_rest(pid: int) -> None:
+    """Wait until none of its threads ran at three looks: faulthandler may not survive the stack of one that runs."""
+    calm = 0
+
+    def look() -> bool:
+        nonlocal calm
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        calm = calm + 1 if all(stat.rpartition(")")[2].split()[0] == "S" for stat in stats) else 0
+        return calm == 3
+
+    await until(look)
+
+
 async def test_what_the_watchdog_ends_says_where_it_hung(tmp_path: Path) -> None:
     async with running(write_config(tmp_path, NOWHERE)) as bridge:
         resource.prlimit(bridge.process.pid, resource.RLIMIT_CORE, (0, 0))
+        await at_rest(bridge.process.pid)
         bridge.signal(signal.SIGABRT)
         assert await bridge.exit_code() == -signal.SIGABRT
         await until(lambda: any("runners.py" in line for line in bridge.plain))  # the writer waits
