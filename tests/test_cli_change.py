@@ -32,17 +32,15 @@ class Stopped:
             connection.sendall(encode_line(Answer(ok=True, events=3)))
 
 
-@pytest.mark.parametrize(
-    ("locked", "who"), [(True, f"the bridge (pid {os.getpid()})"), (False, "the bridge")]
-)
+@pytest.mark.parametrize("locked", [True, False])
 async def test_who_waits_for_a_stopped_bridge_is_told_once_after_five_seconds(
     tmp_path: Path,
     autojump_clock: MockClock,
     capsys: pytest.CaptureFixture[str],
     locked: bool,
-    who: str,
 ) -> None:
     spool = tmp_path / "spool.db"
+    who = f"the bridge (pid {os.getpid()})" if locked else "the bridge"
     with own(spool):
         if not locked:
             lock_path(spool).write_text("{")
