@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from functools import partial
 
 import h11
 import pytest
@@ -58,18 +57,6 @@ class Wire:
     async def is_closed(self):
         with trio.fail_after(20):
             return await self.stream.receive_some(1) == b""
-
-
-@pytest.fixture(params=doors.CARRIES)
-def open_bridge(request):
-    """The doors, over each way of carrying bytes."""
-    return partial(doors.open_bridge, carry=request.param)
-
-
-@pytest.fixture
-async def bridge(open_bridge):
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """HTTP/2 as frames on a socket: streams beside each other, early answers, and clients that misbehave."""
 
 import contextlib
-from functools import partial
 
 import h2.config
 import h2.connection
@@ -13,7 +12,6 @@ import msgspec
 import pytest
 import trio
 
-import doors
 from doors import BODY, event
 from mcp_ilert.doors.connection import Deadlines
 
@@ -120,18 +118,6 @@ async def connect(bridge):
         yield wire
     finally:
         await trio.aclose_forcefully(stream)
-
-
-@pytest.fixture(params=doors.CARRIES)
-def open_bridge(request):
-    """The doors, over each way of carrying bytes."""
-    return partial(doors.open_bridge, carry=request.param)
-
-
-@pytest.fixture
-async def bridge(open_bridge):
-    async with open_bridge() as bridge:
-        yield bridge
 
 
 @pytest.fixture

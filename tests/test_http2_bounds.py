@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import struct
-from functools import partial
 
 import hpack
 import pytest
@@ -91,11 +90,6 @@ FLOODS = {
         [[head(1), RstStreamFrame(1, 8)]], many(DataFrame(1, bytes(1_000)), times=60)
     ),
 }
-
-
-@pytest.fixture(params=doors.CARRIES)
-def open_bridge(request):
-    return partial(doors.open_bridge, carry=request.param)
 
 
 def goaway(data: bytes) -> int | None:
